@@ -1,0 +1,787 @@
+"""Records that go in (quotes, legs, signals) and come out (results).
+
+Inputs are normalised when they are built, so a bad value is refused where it is written, by name,
+and everything behind works on integers. They are immutable. Outputs hold integers and show
+``Decimal``.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, ClassVar, NewType, Self
+
+import msgspec
+
+from polyexec.enums import Generation, LegState, OrderType, Side, SkipReason, Strategy
+from polyexec.errors import InputError
+from polyexec.numbers import (
+    Number,
+    from_e4,
+    from_micro,
+    to_decimal,
+    to_micro,
+    to_price_e4,
+    to_scaled,
+)
+
+__all__ = [
+    "ArbSignal",
+    "ConditionId",
+    "Latency",
+    "Leg",
+    "LegResult",
+    "LegsSignal",
+    "Market",
+    "OrderId",
+    "Quote",
+    "Signal",
+    "TokenId",
+    "TopOfBook",
+    "TradeResult",
+    "parse_tick_e4",
+    "parse_token_id",
+]
+
+TokenId = NewType("TokenId", str)
+ConditionId = NewType("ConditionId", str)
+OrderId = NewType("OrderId", str)
+
+_TICKS_E4 = (1000, 100, 50, 25, 10, 1)
+
+
+def parse_token_id(value: str | int, field: str = "token_id") -> TokenId:
+    """Return a token id as canonical decimal text.
+
+    Raises
+    ------
+    InputError
+        It is not a decimal integer, or not below 2**256.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InputError(field, value, "must be a decimal token id (str or int)")
+    if isinstance(value, str):
+        if not (value.isascii() and value.isdigit() and len(value) <= 78):
+            raise InputError(field, value, "must be a decimal token id of at most 78 digits")
+        number = int(value)
+    else:
+        number = value
+    if not 0 <= number < 2**256:
+        raise InputError(field, value, "must be at least 0 and below 2**256")
+    return TokenId(str(number))
+
+
+def parse_tick_e4(value: Number, field: str = "tick_size") -> int:
+    """Return a tick size in ten-thousandths of a dollar.
+
+    Raises
+    ------
+    InputError
+        It is none of 0.1, 0.01, 0.005, 0.0025, 0.001, 0.0001.
+    """
+    tick_e4 = to_scaled(value, field, scale=10_000, unit="0.0001")
+    if tick_e4 not in _TICKS_E4:
+        raise InputError(field, value, "must be one of 0.1, 0.01, 0.005, 0.0025, 0.001, 0.0001")
+    return tick_e4
+
+
+def parse_rate_micro(value: Number, field: str = "fee_rate") -> int:
+    """Return a taker fee rate in millionths (0.07 -> 70000), at most 1.
+
+    Raises
+    ------
+    InputError
+        It is negative, above 1, not finite or finer than 1e-6.
+    """
+    rate = to_micro(value, field)
+    if rate > 1_000_000:
+        raise InputError(field, value, "is a fraction: 0.07 is 7 %, and it cannot exceed 1")
+    return rate
+
+
+class Record:
+    """Base of the immutable input records: equality, repr and pickling by ``__slots__``."""
+
+    __slots__: ClassVar[tuple[str, ...]] = ()
+    _shown: ClassVar[tuple[str, ...]] = ()
+    """Constructor arguments, in order; each is readable as an attribute of the same name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: use .replace({name}=...)")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable")
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _astuple(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self._shown)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some constructor arguments changed."""
+        return type(self)(**dict(zip(self._shown, self._astuple(), strict=True)) | changes)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._astuple() == other._astuple()
+
+    def __hash__(self) -> int:
+        return hash(self._astuple())
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{name}={str(value) if isinstance(value, Decimal) else value!r}"
+            for name, value in zip(self._shown, self._astuple(), strict=True)
+            if value is not None and value != ""
+        )
+        return f"{type(self).__name__}({shown})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._shown, self._astuple())
+
+
+def _rebuild(cls: type[Record], names: tuple[str, ...], values: tuple[Any, ...]) -> Record:
+    return cls(**dict(zip(names, values, strict=True)))
+
+
+class Quote(Record):
+    """Top of one token's book, and what is needed to trade it.
+
+    Parameters
+    ----------
+    token_id : str or int
+        Decimal token id of the token to trade. For a leg that buys NO it is the NO token.
+    market_slug : str
+        For people; not used in decisions.
+    best_bid, best_ask : number or None
+        Dollars per share, on the 0.0001 grid. ``None`` when that side is empty.
+    best_bid_size, best_ask_size : number or None
+        Shares at the best level. ``None`` counts as zero.
+    neg_risk : bool
+        Selects the exchange contract (CLOB V1 and V2).
+    tick_size : number or None
+        The market's tick. ``None``: unknown; prices are then sent exactly as quoted.
+    generation : Generation
+        Order generation that the market takes.
+    fee_rate : number or None
+        ``fd.r`` of the market (0.07 is 7 %). ``None``: unknown, and no edge is computed.
+    fee_exponent : int
+        ``fd.e`` of the market.
+    min_order_size : number
+        Shares.
+
+    Raises
+    ------
+    InputError
+        Naming the field and the value.
+    """
+
+    __slots__ = (
+        "best_ask_e4",
+        "best_ask_size_micro",
+        "best_bid_e4",
+        "best_bid_size_micro",
+        "fee_exponent",
+        "fee_rate_micro",
+        "generation",
+        "market_slug",
+        "min_order_size_micro",
+        "neg_risk",
+        "tick_e4",
+        "token_id",
+    )
+    _shown = (
+        "token_id",
+        "market_slug",
+        "best_bid",
+        "best_ask",
+        "best_bid_size",
+        "best_ask_size",
+        "neg_risk",
+        "tick_size",
+        "generation",
+        "fee_rate",
+        "fee_exponent",
+        "min_order_size",
+    )
+    token_id: TokenId
+    market_slug: str
+    best_bid_e4: int | None
+    best_ask_e4: int | None
+    best_bid_size_micro: int
+    best_ask_size_micro: int
+    neg_risk: bool
+    tick_e4: int | None
+    generation: Generation
+    fee_rate_micro: int | None
+    fee_exponent: int
+    min_order_size_micro: int
+
+    def __init__(
+        self,
+        token_id: str | int,
+        market_slug: str = "",
+        best_bid: Number | None = None,
+        best_ask: Number | None = None,
+        best_bid_size: Number | None = None,
+        best_ask_size: Number | None = None,
+        neg_risk: bool = False,
+        tick_size: Number | None = None,
+        generation: Generation | int | str = Generation.CLOB_V2,
+        fee_rate: Number | None = None,
+        fee_exponent: int = 1,
+        min_order_size: Number = 5,
+    ) -> None:
+        self._set(
+            token_id=parse_token_id(token_id),
+            market_slug=market_slug,
+            best_bid_e4=None if best_bid is None else to_price_e4(best_bid, "best_bid"),
+            best_ask_e4=None if best_ask is None else to_price_e4(best_ask, "best_ask"),
+            best_bid_size_micro=to_micro(best_bid_size or 0, "best_bid_size"),
+            best_ask_size_micro=to_micro(best_ask_size or 0, "best_ask_size"),
+            neg_risk=bool(neg_risk),
+            tick_e4=None if tick_size is None else parse_tick_e4(tick_size),
+            generation=_parse_generation(generation),
+            fee_rate_micro=None if fee_rate is None else parse_rate_micro(fee_rate),
+            fee_exponent=_parse_exponent(fee_exponent),
+            min_order_size_micro=to_micro(min_order_size, "min_order_size"),
+        )
+
+    @property
+    def best_bid(self) -> Decimal | None:
+        """Dollars per share."""
+        return None if self.best_bid_e4 is None else from_e4(self.best_bid_e4)
+
+    @property
+    def best_ask(self) -> Decimal | None:
+        """Dollars per share."""
+        return None if self.best_ask_e4 is None else from_e4(self.best_ask_e4)
+
+    @property
+    def best_bid_size(self) -> Decimal:
+        """Shares."""
+        return from_micro(self.best_bid_size_micro)
+
+    @property
+    def best_ask_size(self) -> Decimal:
+        """Shares."""
+        return from_micro(self.best_ask_size_micro)
+
+    @property
+    def tick_size(self) -> Decimal | None:
+        """Dollars."""
+        return None if self.tick_e4 is None else from_e4(self.tick_e4)
+
+    @property
+    def fee_rate(self) -> Decimal | None:
+        """Fraction, 0.07 is 7 %."""
+        return None if self.fee_rate_micro is None else from_micro(self.fee_rate_micro)
+
+    @property
+    def min_order_size(self) -> Decimal:
+        """Shares."""
+        return from_micro(self.min_order_size_micro)
+
+
+class Leg(Record):
+    """One order that a bot wants sent together with others.
+
+    Parameters
+    ----------
+    token_id : str or int
+    side : Side or str
+    price : number
+        Limit price in dollars, on the 0.0001 grid and on ``tick_size`` where that is known.
+    size : number
+        Shares; more than two decimals are floored, as every client of the exchange does.
+    order_type : OrderType, str or None
+        ``None``: the executor's ``config.order_type``.
+    expiration : int
+        Unix seconds, GTD only. The exchange ends the order 60 s earlier.
+    post_only : bool
+        GTC and GTD only.
+    available_size : number or None
+        Shares quoted at this price, for the book-size check; ``None`` skips that check.
+    market_slug, neg_risk, tick_size, generation, fee_rate, fee_exponent, min_order_size
+        As in :class:`Quote`.
+
+    Raises
+    ------
+    InputError
+        Naming the field and the value.
+    """
+
+    __slots__ = (
+        "available_size_micro",
+        "expiration",
+        "fee_exponent",
+        "fee_rate_micro",
+        "generation",
+        "market_slug",
+        "min_order_size_micro",
+        "neg_risk",
+        "order_type",
+        "post_only",
+        "price_e4",
+        "side",
+        "size_micro",
+        "tick_e4",
+        "token_id",
+    )
+    _shown = (
+        "token_id",
+        "side",
+        "price",
+        "size",
+        "order_type",
+        "expiration",
+        "post_only",
+        "available_size",
+        "market_slug",
+        "neg_risk",
+        "tick_size",
+        "generation",
+        "fee_rate",
+        "fee_exponent",
+        "min_order_size",
+    )
+    token_id: TokenId
+    side: Side
+    price_e4: int
+    size_micro: int
+    order_type: OrderType | None
+    expiration: int
+    post_only: bool
+    available_size_micro: int | None
+    market_slug: str
+    neg_risk: bool
+    tick_e4: int | None
+    generation: Generation
+    fee_rate_micro: int | None
+    fee_exponent: int
+    min_order_size_micro: int
+
+    def __init__(
+        self,
+        token_id: str | int,
+        side: Side | str,
+        price: Number,
+        size: Number,
+        order_type: OrderType | str | None = None,
+        expiration: int = 0,
+        post_only: bool = False,
+        available_size: Number | None = None,
+        market_slug: str = "",
+        neg_risk: bool = False,
+        tick_size: Number | None = None,
+        generation: Generation | int | str = Generation.CLOB_V2,
+        fee_rate: Number | None = None,
+        fee_exponent: int = 1,
+        min_order_size: Number = 5,
+    ) -> None:
+        size_micro = to_micro(size, "size")
+        if size_micro == 0:
+            raise InputError("size", size, "must be above zero")
+        kind = None if order_type is None else parse_order_type(order_type)
+        if expiration and kind is not OrderType.GTD:
+            raise InputError("expiration", expiration, "belongs to order_type GTD only")
+        if kind is OrderType.GTD and expiration <= 0:
+            raise InputError("expiration", expiration, "GTD needs a unix time in seconds")
+        if post_only and kind is not None and kind.is_immediate:
+            raise InputError("post_only", post_only, f"cannot be combined with {kind}")
+        self._set(
+            token_id=parse_token_id(token_id),
+            side=parse_side(side),
+            price_e4=to_price_e4(price, "price"),
+            size_micro=size_micro,
+            order_type=kind,
+            expiration=expiration,
+            post_only=bool(post_only),
+            available_size_micro=(
+                None if available_size is None else to_micro(available_size, "available_size")
+            ),
+            market_slug=market_slug,
+            neg_risk=bool(neg_risk),
+            tick_e4=None if tick_size is None else parse_tick_e4(tick_size),
+            generation=_parse_generation(generation),
+            fee_rate_micro=None if fee_rate is None else parse_rate_micro(fee_rate),
+            fee_exponent=_parse_exponent(fee_exponent),
+            min_order_size_micro=to_micro(min_order_size, "min_order_size"),
+        )
+
+    @property
+    def price(self) -> Decimal:
+        """Dollars per share."""
+        return from_e4(self.price_e4)
+
+    @property
+    def size(self) -> Decimal:
+        """Shares."""
+        return from_micro(self.size_micro)
+
+    @property
+    def available_size(self) -> Decimal | None:
+        """Shares."""
+        micro = self.available_size_micro
+        return None if micro is None else from_micro(micro)
+
+    @property
+    def tick_size(self) -> Decimal | None:
+        """Dollars."""
+        return None if self.tick_e4 is None else from_e4(self.tick_e4)
+
+    @property
+    def fee_rate(self) -> Decimal | None:
+        """Fraction, 0.07 is 7 %."""
+        return None if self.fee_rate_micro is None else from_micro(self.fee_rate_micro)
+
+    @property
+    def min_order_size(self) -> Decimal:
+        """Shares."""
+        return from_micro(self.min_order_size_micro)
+
+
+class ArbSignal(Record):
+    """A price discrepancy between a parent range and its parts.
+
+    Parameters
+    ----------
+    strategy : Strategy or str
+        A name that is not a :class:`Strategy` is kept as given and skipped as NO_CANDIDATES.
+    parent, parent_upper, child : Quote or None
+        Quotes of the tokens to trade: ``price >= K1``, ``price >= K2``, ``K1 <= price < K2``.
+    profit_abs : number or None
+        Dollars per set that the sender expects. When given it must pass the threshold too; the
+        executor computes its own figure, with fees, in any case.
+    profit_bps : number or None
+        For people and storage.
+    timestamp_ms : int
+        When the discrepancy was seen, unix milliseconds.
+    group_key, event_slug, crypto : str
+        For people and storage.
+    size : number or None
+        Shares per leg; ``None``: ``config.default_size``.
+    """
+
+    __slots__ = (
+        "child",
+        "crypto",
+        "event_slug",
+        "group_key",
+        "parent",
+        "parent_upper",
+        "profit_abs",
+        "profit_bps",
+        "size_micro",
+        "strategy",
+        "timestamp_ms",
+    )
+    _shown = (
+        "strategy",
+        "parent",
+        "parent_upper",
+        "child",
+        "profit_abs",
+        "profit_bps",
+        "timestamp_ms",
+        "group_key",
+        "event_slug",
+        "crypto",
+        "size",
+    )
+    strategy: Strategy | str
+    parent: Quote | None
+    parent_upper: Quote | None
+    child: Quote | None
+    profit_abs: Decimal | None
+    profit_bps: Decimal | None
+    timestamp_ms: int
+    group_key: str
+    event_slug: str
+    crypto: str
+    size_micro: int | None
+
+    def __init__(
+        self,
+        strategy: Strategy | str,
+        parent: Quote | None = None,
+        parent_upper: Quote | None = None,
+        child: Quote | None = None,
+        profit_abs: Number | None = None,
+        profit_bps: Number | None = None,
+        timestamp_ms: int = 0,
+        group_key: str = "",
+        event_slug: str = "",
+        crypto: str = "",
+        size: Number | None = None,
+    ) -> None:
+        try:
+            strategy = Strategy(strategy)
+        except ValueError:
+            pass  # refused by the executor, so that the refusal is a result with this signal in it
+        for name, quote in (("parent", parent), ("parent_upper", parent_upper), ("child", child)):
+            if quote is not None and not isinstance(quote, Quote):
+                raise InputError(name, quote, "must be a Quote or None")
+        self._set(
+            strategy=strategy,
+            parent=parent,
+            parent_upper=parent_upper,
+            child=child,
+            profit_abs=_optional_decimal(profit_abs, "profit_abs"),
+            profit_bps=_optional_decimal(profit_bps, "profit_bps"),
+            timestamp_ms=timestamp_ms,
+            group_key=group_key,
+            event_slug=event_slug,
+            crypto=crypto,
+            size_micro=None if size is None else to_micro(size, "size"),
+        )
+
+    @property
+    def size(self) -> Decimal | None:
+        """Shares per leg."""
+        return None if self.size_micro is None else from_micro(self.size_micro)
+
+
+class LegsSignal(Record):
+    """Any set of legs that a bot wants executed together.
+
+    Parameters
+    ----------
+    legs : iterable of Leg
+        1 to 15, each with another token.
+    payout : number or None
+        Dollars that one share of every leg pays together at resolution. When given, the edge net
+        of fees must pass the threshold; ``None``: the caller has decided.
+    timestamp_ms, group_key, event_slug, crypto
+        As in :class:`ArbSignal`.
+    """
+
+    __slots__ = ("crypto", "event_slug", "group_key", "legs", "payout_micro", "timestamp_ms")
+    _shown = ("legs", "payout", "timestamp_ms", "group_key", "event_slug", "crypto")
+    legs: tuple[Leg, ...]
+    payout_micro: int | None
+    timestamp_ms: int
+    group_key: str
+    event_slug: str
+    crypto: str
+
+    def __init__(
+        self,
+        legs: Iterable[Leg],
+        payout: Number | None = None,
+        timestamp_ms: int = 0,
+        group_key: str = "",
+        event_slug: str = "",
+        crypto: str = "",
+    ) -> None:
+        legs = tuple(legs)
+        for index, leg in enumerate(legs):
+            if not isinstance(leg, Leg):
+                raise InputError(f"legs[{index}]", leg, "must be a Leg")
+        if not 1 <= len(legs) <= 15:
+            raise InputError("legs", len(legs), "a batch holds 1 to 15 orders")
+        tokens = [leg.token_id for leg in legs]
+        for index, token in enumerate(tokens):
+            if token in tokens[:index]:
+                raise InputError(f"legs[{index}].token_id", token, "stands in two legs")
+        self._set(
+            legs=legs,
+            payout_micro=None if payout is None else to_micro(payout, "payout"),
+            timestamp_ms=timestamp_ms,
+            group_key=group_key,
+            event_slug=event_slug,
+            crypto=crypto,
+        )
+
+    @property
+    def payout(self) -> Decimal | None:
+        """Dollars per set."""
+        return None if self.payout_micro is None else from_micro(self.payout_micro)
+
+
+Signal = ArbSignal | LegsSignal
+
+
+class TopOfBook(msgspec.Struct, frozen=True):
+    """Best bid and ask of one token after a change.
+
+    Prices in ten-thousandths of a dollar, sizes in micro-shares; ``None`` is an empty side.
+    """
+
+    token_id: TokenId
+    best_bid_e4: int | None
+    best_ask_e4: int | None
+    best_bid_size_micro: int
+    best_ask_size_micro: int
+    timestamp_ms: int
+
+    @property
+    def best_bid(self) -> Decimal | None:
+        """Dollars per share."""
+        return None if self.best_bid_e4 is None else from_e4(self.best_bid_e4)
+
+    @property
+    def best_ask(self) -> Decimal | None:
+        """Dollars per share."""
+        return None if self.best_ask_e4 is None else from_e4(self.best_ask_e4)
+
+
+class Market(msgspec.Struct, frozen=True, kw_only=True):
+    """What pricing and signing need to know of one token's market."""
+
+    token_id: TokenId
+    condition_id: ConditionId
+    tick_e4: int
+    min_order_size_micro: int
+    neg_risk: bool
+    generation: Generation
+    fee_rate_micro: int | None
+    fee_exponent: int = 1
+    market_slug: str = ""
+
+
+class LegResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to one leg. Integers inside, ``Decimal`` outside."""
+
+    state: LegState
+    order_id: OrderId
+    """EIP-712 digest, known before the POST."""
+    token_id: TokenId
+    market_slug: str
+    side: Side
+    order_type: OrderType
+    neg_risk: bool
+    price_e4: int
+    """Limit price that was signed."""
+    size_micro: int
+    """Shares that were asked for."""
+    filled_micro: int = 0
+    """Shares that traded, by the answer."""
+    paid_micro: int = 0
+    """Collateral that changed hands for them (spent by a BUY, received by a SELL), without fee."""
+    fee_micro: int = 0
+    """Taker fee of the filled part, at most: exact once the fills are known."""
+    error: str = ""
+    """The exchange's own text, or ours when nothing was sent."""
+    trade_ids: tuple[str, ...] = ()
+
+    @property
+    def price(self) -> Decimal:
+        """Limit price, dollars per share."""
+        return from_e4(self.price_e4)
+
+    @property
+    def size(self) -> Decimal:
+        """Shares asked for."""
+        return from_micro(self.size_micro)
+
+    @property
+    def filled_size(self) -> Decimal:
+        """Shares traded."""
+        return from_micro(self.filled_micro)
+
+    @property
+    def fee(self) -> Decimal:
+        """Dollars."""
+        return from_micro(self.fee_micro)
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Microseconds per stage; a stage that was not reached is 0."""
+
+    validate_us: float = 0.0
+    reserve_us: float = 0.0
+    price_us: float = 0.0
+    sign_us: float = 0.0
+    encode_us: float = 0.0
+    write_us: float = 0.0
+    response_us: float = 0.0
+    total_us: float = 0.0
+
+
+class TradeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The one answer to a submitted signal."""
+
+    signal: Signal
+    skipped: SkipReason | None = None
+    detail: str = ""
+    """For people: why it was skipped, or what failed for the whole batch."""
+    legs: tuple[LegResult, ...] = ()
+    cost_micro: int = 0
+    """Collateral of the accepted legs: filled part as paid, open part at its limit; fees in."""
+    expected_pnl_micro: int = 0
+    """Payout minus cost of the complete sets, fees in; 0 when the payout is not known."""
+    latency: Latency = Latency()
+    finished_ms: int = 0
+
+    @property
+    def success(self) -> bool:
+        """Every leg was accepted, and an immediate order did not die unfilled."""
+        return bool(self.legs) and all(leg.state.is_accepted for leg in self.legs)
+
+    @property
+    def order_ids(self) -> tuple[OrderId, ...]:
+        """Ids of the accepted orders."""
+        return tuple(leg.order_id for leg in self.successful_orders)
+
+    @property
+    def successful_orders(self) -> tuple[LegResult, ...]:
+        """Legs that the exchange accepted."""
+        return tuple(leg for leg in self.legs if leg.state.is_accepted)
+
+    @property
+    def failed_orders(self) -> tuple[LegResult, ...]:
+        """Legs that certainly do not exist at the exchange."""
+        return tuple(
+            leg for leg in self.legs if not leg.state.is_accepted and not leg.state.is_open
+        )
+
+    @property
+    def unknown_orders(self) -> tuple[LegResult, ...]:
+        """Legs that may exist: their money is still held."""
+        return tuple(
+            leg for leg in self.legs if leg.state in (LegState.UNKNOWN, LegState.UNMATCHED)
+        )
+
+    @property
+    def total_cost(self) -> Decimal:
+        """Dollars; see ``cost_micro``."""
+        return from_micro(self.cost_micro)
+
+    @property
+    def expected_pnl(self) -> Decimal:
+        """Dollars; see ``expected_pnl_micro``."""
+        return from_micro(self.expected_pnl_micro)
+
+
+def parse_side(value: Side | str) -> Side:
+    """Return a :class:`Side` or raise ``InputError``."""
+    try:
+        return Side(value)
+    except ValueError:
+        raise InputError("side", value, "must be 'BUY' or 'SELL'") from None
+
+
+def parse_order_type(value: OrderType | str) -> OrderType:
+    """Return an :class:`OrderType` or raise ``InputError``."""
+    try:
+        return OrderType(value)
+    except ValueError:
+        raise InputError("order_type", value, "must be GTC, GTD, FOK or FAK") from None
+
+
+def _parse_generation(value: Generation | int | str) -> Generation:
+    try:
+        return Generation(value)
+    except ValueError:
+        raise InputError("generation", value, "must be a Generation (1, 2 or 3)") from None
+
+
+def _parse_exponent(value: int) -> int:
+    # fd.e arrives as a JSON number; every schedule published so far is a whole number.
+    if isinstance(value, bool) or value not in (0, 1, 2, 3, 4):
+        raise InputError("fee_exponent", value, "must be a whole number from 0 to 4")
+    return int(value)
+
+
+def _optional_decimal(value: Number | None, field: str) -> Decimal | None:
+    return None if value is None else to_decimal(value, field)
