@@ -1,6 +1,7 @@
 """Run the benchmarks: ``python -m benchmarks.run --only regex``.
 
-Every ``bench_*.py`` beside this file has a function ``rows()`` that returns ``harness.Row`` objects.
+Every ``bench_*.py`` beside this file has a function ``rows()`` that returns a list of
+``harness.Row``.
 """
 
 import argparse

@@ -9,11 +9,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "polyexec"
 
 LAYERS = {
-    0: {"_impl", "_fast", "_pure"},
-    1: {"models", "enums", "errors", "constants", "config", "numbers"},
+    0: {"_impl", "_fast", "_pure", "_secp256k1"},
+    1: {"models", "enums", "errors", "constants", "config", "numbers", "results"},
     2: {"core"},
     3: {"clob", "paper", "journal", "observers"},
-    4: {"executor", "sync", "engine", "backtest"},
+    4: {"executor", "sync", "submission", "dispatch", "engine", "backtest"},
     5: {"cli", "demo", "__main__"},
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
