@@ -771,7 +771,7 @@ def parse_order_type(value: OrderType | str) -> OrderType:
 
 def _parse_generation(value: Generation | int | str) -> Generation:
     try:
-        return Generation(value)
+        return Generation(int(value))
     except ValueError:
         raise InputError("generation", value, "must be a Generation (1, 2 or 3)") from None
 
