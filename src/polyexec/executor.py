@@ -33,8 +33,9 @@ from polyexec.enums import LegState, SignatureType, SkipReason
 from polyexec.errors import (
     ConfigError,
     InputError,
-    NotSentError,
+    OutcomeUnknownError,
     PolyexecError,
+    TransportError,
     UsageError,
 )
 from polyexec.models import (
@@ -44,10 +45,10 @@ from polyexec.models import (
     Signal,
     TokenId,
     TopOfBook,
-    TradeResult,
     parse_token_id,
 )
 from polyexec.numbers import Number, to_micro
+from polyexec.results import TradeResult
 from polyexec.submission import Submission
 
 __all__ = ["Executor", "Reconciliation", "SystemClock"]
@@ -594,10 +595,6 @@ def _build_signer(config: ExecutorConfig) -> OrderSigner:
 
 
 def _as_outcome(error: Exception) -> NoAnswer:
-    from polyexec.errors import OutcomeUnknownError, TransportError  # noqa: PLC0415
-
     if isinstance(error, TransportError):
-        return NoAnswer(error=error)
-    if isinstance(error, NotSentError):
         return NoAnswer(error=error)
     return NoAnswer(error=OutcomeUnknownError(f"the venue raised {type(error).__name__}"))

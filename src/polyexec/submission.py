@@ -8,7 +8,7 @@ from typing import Any
 
 from polyexec.enums import SkipReason
 from polyexec.errors import UsageError
-from polyexec.models import TradeResult
+from polyexec.results import TradeResult
 
 __all__ = ["Submission"]
 
@@ -73,4 +73,6 @@ class Submission:
         if self._future.exception() is not None:
             return "Submission(failed)"
         result = self._future.result()
-        return f"Submission({result.skipped or ('success' if result.success else 'not successful')})"
+        return (
+            f"Submission({result.skipped or ('success' if result.success else 'not successful')})"
+        )

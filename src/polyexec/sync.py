@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from polyexec.errors import UsageError
 from polyexec.executor import BaseExecutor, Reconciliation
 from polyexec.models import OrderId
 
@@ -64,8 +65,7 @@ class Executor(BaseExecutor):
     def _run(self, coroutine: Coroutine[Any, Any, ResultT]) -> ResultT:
         if self._runner is None:
             coroutine.close()
-            _ = self.venue  # names what is missing
-            raise RuntimeError("unreachable")
+            raise UsageError("the executor is not open: use `with Executor(config)`")
         return self._runner.run(coroutine)
 
 

@@ -130,7 +130,9 @@ class _Wanted(msgspec.Struct, frozen=True):
 def build_legs(signal: Signal, policy: PricingPolicy) -> tuple[PricedLeg, ...] | Skip:
     """Return the legs of a signal with limit prices and amounts, or why there are none."""
     wanted = (
-        _from_legs(signal, policy) if isinstance(signal, LegsSignal) else _from_strategy(signal, policy)
+        _from_legs(signal, policy)
+        if isinstance(signal, LegsSignal)
+        else _from_strategy(signal, policy)
     )
     if isinstance(wanted, Skip):
         return wanted
@@ -144,9 +146,7 @@ def build_legs(signal: Signal, policy: PricingPolicy) -> tuple[PricedLeg, ...] |
                 f"price={price}: token {_short(leg)} trades on a tick of {grid}",
             )
         limits.append(
-            slippage_e4(leg.quote_e4, leg.side, tick)
-            if policy.slippage_enabled
-            else leg.quote_e4
+            slippage_e4(leg.quote_e4, leg.side, tick) if policy.slippage_enabled else leg.quote_e4
         )
     common = _common_size(wanted, limits) if isinstance(signal, ArbSignal) else None
     return tuple(_price(leg, limit, common) for leg, limit in zip(wanted, limits, strict=True))
@@ -223,11 +223,7 @@ def check_size(legs: tuple[PricedLeg, ...]) -> Skip | None:
                 SkipReason.INVALID_SIZE,
                 f"{_name(leg)}: size={from_micro(leg.size_micro)}, at least {from_micro(least)}",
             )
-        if (
-            leg.is_taker
-            and leg.side is Side.BUY
-            and leg.maker_micro < _MIN_MARKETABLE_MICRO
-        ):
+        if leg.is_taker and leg.side is Side.BUY and leg.maker_micro < _MIN_MARKETABLE_MICRO:
             return Skip(
                 SkipReason.INVALID_SIZE,
                 f"{_name(leg)}: {from_micro(leg.maker_micro)} dollars, "

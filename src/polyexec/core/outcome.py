@@ -86,9 +86,7 @@ def _classify_refused_batch(answer: Answer) -> LegOutcome:
     return LegOutcome(state=state, error=text)
 
 
-def _match(
-    legs: Sequence[SentLeg], answers: Sequence[OrderAnswer]
-) -> list[OrderAnswer | None]:
+def _match(legs: Sequence[SentLeg], answers: Sequence[OrderAnswer]) -> list[OrderAnswer | None]:
     """Pair answers with legs: by order id where there is one, by place where that is sound.
 
     Answers come in request order, so an answer without an id may be taken by place, but only when

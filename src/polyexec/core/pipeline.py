@@ -30,8 +30,9 @@ from polyexec.core.ports import Clock, OrderBatch, Outcome
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker
 from polyexec.enums import LegState, Side, SkipReason
-from polyexec.models import Latency, LegResult, Signal, TradeResult
+from polyexec.models import Signal
 from polyexec.numbers import from_micro
+from polyexec.results import Latency, LegResult, TradeResult
 
 __all__ = ["Pipeline", "Plan"]
 
@@ -133,9 +134,7 @@ class Pipeline:
                 order_type=[leg.order_type for leg in legs],
                 post_only=[leg.post_only for leg in legs],
             )
-            headers = self._auth.headers(
-                self._clock.time_ms() // 1000, "POST", _ORDERS_PATH, body
-            )
+            headers = self._auth.headers(self._clock.time_ms() // 1000, "POST", _ORDERS_PATH, body)
             encoded = watch()
         except BaseException:
             self._withdraw(reservations)

@@ -23,7 +23,15 @@ __all__ = ["OrderTracker", "TrackedOrder", "total_fee_bound"]
 class TrackedOrder:
     """One of our orders, and what the ledger has booked for it so far."""
 
-    __slots__ = ("fee_micro", "filled_micro", "leg", "order_id", "paid_micro", "reservation", "state")
+    __slots__ = (
+        "fee_micro",
+        "filled_micro",
+        "leg",
+        "order_id",
+        "paid_micro",
+        "reservation",
+        "state",
+    )
 
     def __init__(
         self, order_id: OrderId, leg: PricedLeg, reservation: Reservation, state: LegState
