@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
-
 from polyexec.clob.client import ClobClient
 from polyexec.clob.venue import ClobVenue
 from polyexec.config import ExecutorConfig
@@ -24,12 +22,12 @@ from polyexec.core.candidates import PricingPolicy
 from polyexec.core.gate import Gate
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.pipeline import Pipeline, Plan
-from polyexec.core.ports import Clock, Fill, NoAnswer, OrderStatus, Outcome, Venue
+from polyexec.core.ports import Clock, NoAnswer, Outcome, Venue
 from polyexec.core.signer import OrderSigner
-from polyexec.core.tracking import OrderTracker, TrackedOrder
+from polyexec.core.tracking import OrderTracker
 from polyexec.core.wallets import infer_signature_type
 from polyexec.dispatch import Publisher
-from polyexec.enums import LegState, SignatureType, SkipReason
+from polyexec.enums import SignatureType, SkipReason
 from polyexec.errors import (
     ConfigError,
     InputError,
@@ -43,15 +41,15 @@ from polyexec.models import (
     LegsSignal,
     OrderId,
     Signal,
-    TokenId,
     TopOfBook,
     parse_token_id,
 )
 from polyexec.numbers import Number, to_micro
+from polyexec.reconciliation import Reconciliation, reconcile
 from polyexec.results import TradeResult
 from polyexec.submission import Submission
 
-__all__ = ["Executor", "Reconciliation", "SystemClock"]
+__all__ = ["BaseExecutor", "Executor", "SystemClock"]
 
 _log = logging.getLogger("polyexec.executor")
 _CLOSE_CALLBACKS_S: Final = 2.0
@@ -67,29 +65,6 @@ class SystemClock:
     def monotonic_ns(self) -> int:
         """A clock that never steps, in nanoseconds."""
         return time.monotonic_ns()
-
-
-class Reconciliation(msgspec.Struct, frozen=True):
-    """Our books against the exchange's, in micro-units."""
-
-    ledger_micro: int
-    venue_micro: int
-    held_micro: int
-    """In open reservations; not part of the difference."""
-    open_orders: tuple[OrderId, ...]
-    unknown_orders: tuple[OrderId, ...]
-    position_differences: Mapping[TokenId, int]
-    """Token -> venue minus ledger, micro-shares; only what differs."""
-
-    @property
-    def difference_micro(self) -> int:
-        """Venue minus ledger."""
-        return self.venue_micro - self.ledger_micro
-
-    @property
-    def is_exact(self) -> bool:
-        """Money and shares agree to the last micro-unit and nothing is unknown."""
-        return not (self.difference_micro or self.position_differences or self.unknown_orders)
 
 
 class BaseExecutor:
@@ -301,8 +276,7 @@ class BaseExecutor:
             self._queue.append(signal)
         if threading.get_ident() == self._loop_thread:
             self._wake_queue()
-        else:
-            assert self._loop is not None
+        elif self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake_queue)
         return True
 
@@ -358,11 +332,10 @@ class BaseExecutor:
         if self._queue_ready is not None:
             self._queue_ready.set()
 
-    async def _drain_queue(self) -> None:
-        assert self._queue_ready is not None
+    async def _drain_queue(self, ready: asyncio.Event) -> None:
         while True:
-            await self._queue_ready.wait()
-            self._queue_ready.clear()
+            await ready.wait()
+            ready.clear()
             while True:
                 with self._queue_lock:
                     signal = self._queue.popleft() if self._queue else None
@@ -415,7 +388,7 @@ class BaseExecutor:
             stopwatch=time.perf_counter_ns,
             builder=config.builder_code,
         )
-        self._tasks.append(asyncio.create_task(self._drain_queue()))
+        self._tasks.append(asyncio.create_task(self._drain_queue(self._queue_ready)))
         if config.executor_mode != "off":
             await self._refresh_balance()
 
@@ -469,45 +442,7 @@ class BaseExecutor:
         return snapshot.balance_micro
 
     async def _reconcile(self) -> Reconciliation:
-        for order in self._tracker.orders:
-            await self._follow(order)
-        balance = await self.venue.fetch_balance()
-        differences: dict[TokenId, int] = {}
-        for token, micro in self._ledger.balances().items():
-            if token == COLLATERAL:
-                continue
-            position = await self.venue.fetch_position(token)
-            if position.balance_micro != micro:
-                differences[token] = position.balance_micro - micro
-        self._ledger.check()
-        remaining = self._tracker.orders
-        return Reconciliation(
-            ledger_micro=self._ledger.balance(),
-            venue_micro=balance.balance_micro,
-            held_micro=self._ledger.held(),
-            open_orders=tuple(o.order_id for o in remaining if o.state is not LegState.UNKNOWN),
-            unknown_orders=tuple(o.order_id for o in remaining if o.state is LegState.UNKNOWN),
-            position_differences=differences,
-        )
-
-    async def _follow(self, order: TrackedOrder) -> None:
-        """Ask for one order and its fills, and book what they prove.
-
-        An order that the exchange does not know stays as it is: right after a time-out that is no
-        proof of absence, so its money stays held.
-        """
-        status: OrderStatus | None = await self.venue.fetch_order(order.order_id)
-        fills: tuple[Fill, ...] = await self.venue.fetch_fills(order.order_id)
-        if status is None and not fills:
-            return
-        if status is not None:
-            if sum(fill.size_micro for fill in fills) < status.filled_micro:
-                return  # the trades are not all there yet
-            state = status.state
-        else:
-            filled = sum(fill.size_micro for fill in fills)
-            state = LegState.MATCHED if filled >= order.leg.size_micro else order.state
-        self._tracker.book_fills(order.order_id, fills, state)
+        return await reconcile(self.venue, self._ledger, self._tracker)
 
     async def _cancel_all(self) -> tuple[OrderId, ...]:
         return await self.venue.cancel_all()

@@ -51,7 +51,7 @@ class Reservation:
 
     __slots__ = ("asset", "held_micro", "id", "released_micro", "reserved_micro", "spent_micro")
 
-    def __init__(self, id: int, asset: TokenId, reserved_micro: int) -> None:  # noqa: A002
+    def __init__(self, id: int, asset: TokenId, reserved_micro: int) -> None:
         self.id = id
         self.asset = asset
         self.reserved_micro = reserved_micro
@@ -187,113 +187,6 @@ class Ledger:
         if micro:
             with self._lock:
                 self._account(asset).add(micro, at_ms)
-
-    def available(self) -> int:
-        # Pending income is not spendable: it can still fail to settle.
-        return self.settled - self.held - self.pending_out
-
-    @property
-    def balance(self) -> int:
-        return self.settled + self.pending_in - self.pending_out
-
-    def add(self, micro: int, at_ms: int) -> None:
-        self.pending.append((at_ms, micro))
-        if micro < 0:
-            self.pending_out -= micro
-        else:
-            self.pending_in += micro
-
-    def settle(self, settled: int, as_of_ms: int) -> None:
-        later = [entry for entry in self.pending if entry[0] > as_of_ms]
-        self.settled, self.as_of_ms = settled, as_of_ms
-        self.pending, self.pending_in, self.pending_out = [], 0, 0
-        for at_ms, micro in later:
-            self.add(micro, at_ms)
-
-
-class Ledger:
-    """Balance, positions and reservations of one account. Every method is atomic."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._accounts: dict[TokenId, _Account] = {COLLATERAL: _Account()}
-        self._ids = count(1)
-        self._open: dict[int, Reservation] = {}
-
-    def update(self, asset: TokenId, settled_micro: int, *, as_of_ms: int) -> bool:
-        """Write the balance that the exchange had at ``as_of_ms``.
-
-        Returns
-        -------
-        bool
-            False when a newer balance is already known; nothing changed then.
-        """
-        if not 0 <= settled_micro <= MAX_MICRO:
-            raise InternalError(f"balance {settled_micro} outside 0 .. 2**63 - 1")
-        with self._lock:
-            account = self._account(asset)
-            if as_of_ms < account.as_of_ms:
-                return False
-            account.settle(settled_micro, as_of_ms)
-            return True
-
-    def reserve(self, claims: Iterable[tuple[TokenId, int]]) -> tuple[Reservation, ...] | Shortage:
-        """Hold every claim (asset, micro-units), or none of them."""
-        wanted = tuple(claims)
-        totals: dict[TokenId, int] = {}
-        for asset, micro in wanted:
-            if micro <= 0:
-                raise InternalError(f"cannot reserve {micro} micro-units")
-            totals[asset] = totals.get(asset, 0) + micro
-        with self._lock:
-            for asset, needed in totals.items():
-                available = self._account(asset).available
-                if available < needed:
-                    return Shortage(asset, needed, available)
-            made = []
-            for asset, micro in wanted:
-                reservation = Reservation(next(self._ids), asset, micro)
-                self._account(asset).held += micro
-                self._open[reservation.id] = reservation
-                made.append(reservation)
-            return tuple(made)
-
-    def spend(self, reservation: Reservation, spent_micro: int, *, at_ms: int) -> None:
-        """Turn a part of a reservation into money that has left."""
-        with self._lock:
-            self._check(reservation, spent_micro)
-            account = self._account(reservation.asset)
-            account.held -= spent_micro
-            reservation.held_micro -= spent_micro
-            reservation.spent_micro += spent_micro
-            if spent_micro:
-                account.add(-spent_micro, at_ms)
-            self._close_if_empty(reservation)
-
-    def release(self, reservation: Reservation) -> int:
-        """Free what is still held of a reservation; return how much that was."""
-        with self._lock:
-            freed = reservation.held_micro
-            self._check(reservation, freed)
-            self._account(reservation.asset).held -= freed
-            reservation.held_micro = 0
-            reservation.released_micro += freed
-            self._close_if_empty(reservation)
-            return freed
-
-    def receive(self, asset: TokenId, micro: int, *, at_ms: int) -> None:
-        """Record what a trade brought in; it becomes available with the next balance."""
-        if micro < 0:
-            raise InternalError(f"cannot receive {micro} micro-units")
-        with self._lock:
-            if micro:
-                self._account(asset).pending.append((at_ms, micro))
-
-    def correct(self, asset: TokenId, micro: int, *, at_ms: int) -> None:
-        """Adjust what was booked for a trade once its exact figures are known."""
-        with self._lock:
-            if micro:
-                self._account(asset).pending.append((at_ms, micro))
 
     def available(self, asset: TokenId = COLLATERAL) -> int:
         """Micro-units that a new reservation may take."""

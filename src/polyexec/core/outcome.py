@@ -123,7 +123,7 @@ def _classify_leg(leg: SentLeg, answer: OrderAnswer) -> LegOutcome:
 
 
 def _matched(leg: SentLeg, answer: OrderAnswer) -> LegOutcome:
-    """Read the amounts; the rest of a resting order goes on resting, of an immediate one it dies."""
+    """Read the amounts: the rest of a resting order rests on, that of an immediate one dies."""
     given, got = answer.making_micro, answer.taking_micro
     filled, paid = (got, given) if leg.side is Side.BUY else (given, got)
     if leg.order_type.is_immediate:
