@@ -2,6 +2,8 @@
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
+from polyexec._fast.convert cimport as_int64
+
 cdef extern from *:
     """
     typedef unsigned __int128 polyexec_uint128;
@@ -16,39 +18,40 @@ cdef enum:
 cdef int64_t[7] POWERS_OF_TEN = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000]
 
 
-def limit_amounts(int64_t price_e4, int64_t size_micro, int64_t side):
+def limit_amounts(price_e4, size_micro, side):
     """Return (maker, taker) micro-units of a GTC or GTD order; see ``_pure.amounts``."""
-    check(price_e4, size_micro, side)
-    cdef Amounts amounts = c_limit_amounts(price_e4, size_micro, <int>side)
+    cdef int64_t price = as_int64(price_e4), size = as_int64(size_micro), code = as_int64(side)
+    check(price, size, code)
+    cdef Amounts amounts = c_limit_amounts(price, size, <int>code)
     return amounts.maker, amounts.taker
 
 
-def market_amounts(int64_t price_e4, int64_t amount_micro, int64_t side, int64_t amount_decimals):
+def market_amounts(price_e4, amount_micro, side, amount_decimals):
     """Return (maker, taker) micro-units of a FOK or FAK order; see ``_pure.amounts``."""
-    check(price_e4, amount_micro, side)
-    check_range(amount_decimals, 6, "amount_decimals")
-    cdef Amounts amounts = c_market_amounts(
-        price_e4, amount_micro, <int>side, <int>amount_decimals
-    )
+    cdef int64_t price = as_int64(price_e4), amount = as_int64(amount_micro), code = as_int64(side)
+    cdef int64_t decimals = as_int64(amount_decimals)
+    check(price, amount, code)
+    check_range(decimals, 6, "amount_decimals")
+    cdef Amounts amounts = c_market_amounts(price, amount, <int>code, <int>decimals)
     if amounts.taker < 0:
         raise OverflowError("taker amount does not fit int64")
     return amounts.maker, amounts.taker
 
 
-def taker_fee(int64_t price_e4, int64_t size_micro, int64_t rate_micro, int64_t exponent):
+def taker_fee(price_e4, size_micro, rate_micro, exponent):
     """Return the most that a taker pays, in micro-dollars; see ``_pure.amounts``."""
-    check(price_e4, size_micro, 0)
-    check_range(rate_micro, 1_000_000, "rate_micro")
-    check_range(exponent, 4, "exponent")
-    return fitting(c_taker_fee(price_e4, size_micro, rate_micro, <int>exponent))
+    cdef int64_t price = as_int64(price_e4), size = as_int64(size_micro)
+    cdef int64_t rate = as_int64(rate_micro), power = as_int64(exponent)
+    check_fee(price, size, rate, power)
+    return fitting(c_taker_fee(price, size, rate, <int>power))
 
 
-def fill_fee(int64_t price_e4, int64_t size_micro, int64_t rate_micro, int64_t exponent):
+def fill_fee(price_e4, size_micro, rate_micro, exponent):
     """Return what the exchange charges for one fill, in micro-dollars; see ``_pure.amounts``."""
-    check(price_e4, size_micro, 0)
-    check_range(rate_micro, 1_000_000, "rate_micro")
-    check_range(exponent, 4, "exponent")
-    return fitting(c_fill_fee(price_e4, size_micro, rate_micro, <int>exponent))
+    cdef int64_t price = as_int64(price_e4), size = as_int64(size_micro)
+    cdef int64_t rate = as_int64(rate_micro), power = as_int64(exponent)
+    check_fee(price, size, rate, power)
+    return fitting(c_fill_fee(price, size, rate, <int>power))
 
 
 cdef Amounts c_limit_amounts(int64_t price_e4, int64_t size_micro, int side) noexcept nogil:
@@ -160,6 +163,14 @@ cdef inline int check(int64_t price_e4, int64_t size_micro, int64_t side) except
     if size_micro < 0:
         raise ValueError(f"size must not be negative, not {size_micro}")
     return check_range(side, 1, "side")
+
+
+cdef inline int check_fee(
+    int64_t price_e4, int64_t size_micro, int64_t rate_micro, int64_t exponent
+) except -1:
+    check(price_e4, size_micro, 0)
+    check_range(rate_micro, 1_000_000, "rate_micro")
+    return check_range(exponent, 4, "exponent")
 
 
 cdef inline int check_range(int64_t value, int64_t most, str name) except -1:

@@ -4,6 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
+from polyexec._fast.convert cimport as_int64
 from polyexec._fast.keccak cimport c_keccak256
 
 from polyexec._pure.type_strings import (
@@ -37,8 +38,8 @@ def order_struct_hash_v1(
     expiration,
     nonce,
     fee_rate_bps,
-    int64_t side,
-    int64_t signature_type,
+    side,
+    signature_type,
 ):
     """Return the struct hash of a CLOB V1 order."""
     cdef uint8_t[ORDER_V1_BYTES] words
@@ -54,8 +55,8 @@ def order_struct_hash_v1(
     put_uint256(words, V1_EXPIRATION, expiration, "expiration")
     put_uint256(words, V1_NONCE, nonce, "nonce")
     put_uint256(words, V1_FEE_RATE_BPS, fee_rate_bps, "fee_rate_bps")
-    put_small(words, V1_SIDE, side, 1, "side")
-    put_small(words, V1_SIGNATURE_TYPE, signature_type, 3, "signature_type")
+    put_small(words, V1_SIDE, as_int64(side), 1, "side")
+    put_small(words, V1_SIGNATURE_TYPE, as_int64(signature_type), 3, "signature_type")
     c_order_struct_hash_v1(words, digest)
     return PyBytes_FromStringAndSize(<const char*>digest, 32)
 
@@ -67,8 +68,8 @@ def order_struct_hash_v2(
     token_id,
     maker_amount,
     taker_amount,
-    int64_t side,
-    int64_t signature_type,
+    side,
+    signature_type,
     timestamp_ms,
     metadata,
     builder,
@@ -83,8 +84,8 @@ def order_struct_hash_v2(
     put_uint256(words, V2_TOKEN_ID, token_id, "token_id")
     put_uint256(words, V2_MAKER_AMOUNT, maker_amount, "maker_amount")
     put_uint256(words, V2_TAKER_AMOUNT, taker_amount, "taker_amount")
-    put_small(words, V2_SIDE, side, 1, "side")
-    put_small(words, V2_SIGNATURE_TYPE, signature_type, 3, "signature_type")
+    put_small(words, V2_SIDE, as_int64(side), 1, "side")
+    put_small(words, V2_SIGNATURE_TYPE, as_int64(signature_type), 3, "signature_type")
     put_uint256(words, V2_TIMESTAMP, timestamp_ms, "timestamp_ms")
     c_put_bytes32(words, V2_METADATA, checked_bytes(metadata, 32, "metadata"))
     c_put_bytes32(words, V2_BUILDER, checked_bytes(builder, 32, "builder"))
@@ -118,14 +119,15 @@ def typed_data_sign_hash(domain_separator, contents, chain_id, wallet):
     return PyBytes_FromStringAndSize(<const char*>digest, 32)
 
 
-def exchange_domain_separator(int64_t version, chain_id, contract):
+def exchange_domain_separator(version, chain_id, contract):
     """Return the domain separator of an exchange contract; ``version`` is 1, 2 or 3."""
     cdef uint8_t[5 * 32] words
     cdef uint8_t[32] digest
     cdef uint8_t character
-    if version < 1 or version > 3:
-        raise ValueError(f"version must be 1 to 3, not {version}")
-    character = <uint8_t>(48 + version)  # ASCII digit
+    cdef int64_t number = as_int64(version)
+    if number < 1 or number > 3:
+        raise ValueError(f"version must be 1 to 3, not {number}")
+    character = <uint8_t>(48 + number)  # ASCII digit
     memset(words, 0, 5 * WORD)
     c_put_bytes32(words, 0, DOMAIN_TYPE_HASH)
     c_put_bytes32(words, 1, EXCHANGE_NAME_HASH)
