@@ -43,12 +43,16 @@ def _flags(mode: str) -> tuple[list[str], list[str], list[tuple[str, str | None]
         sanitizers = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
         return [*sanitizers, "-O1"], sanitizers, []
     if mode == "trace":
-        return ["-O1"], [], [
-            ("CYTHON_TRACE", "1"),
-            ("CYTHON_TRACE_NOGIL", "1"),
-            # Otherwise coverage's tracer, which knows Cython, is not the one that is called.
-            ("CYTHON_USE_SYS_MONITORING", "0"),
-        ]
+        return (
+            ["-O1"],
+            [],
+            [
+                ("CYTHON_TRACE", "1"),
+                ("CYTHON_TRACE_NOGIL", "1"),
+                # Otherwise coverage's tracer, which knows Cython, is not the one that is called.
+                ("CYTHON_USE_SYS_MONITORING", "0"),
+            ],
+        )
     lto = ["-flto"] if _compiler_takes("-O3", "-flto") else []
     strip = [] if sys.platform == "darwin" else ["-s"]
     return ["-O3", "-fvisibility=hidden", *lto], ["-O3", *lto, *strip], []

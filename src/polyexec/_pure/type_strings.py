@@ -10,9 +10,7 @@ __all__ = [
     "TYPED_DATA_SIGN_TYPE",
 ]
 
-DOMAIN_TYPE = (
-    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-)
+DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 EXCHANGE_NAME = "Polymarket CTF Exchange"
 """Domain name of every exchange: standard, neg-risk and ExchangeV3."""
 

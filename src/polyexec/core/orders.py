@@ -248,7 +248,9 @@ def _entry(
         raise InputError(
             "expiration",
             order.expiration,
-            "GTD needs a unix time in seconds" if kind is OrderType.GTD else f"must be 0 for {kind}",
+            "GTD needs a unix time in seconds"
+            if kind is OrderType.GTD
+            else f"must be 0 for {kind}",
         )
     if order.salt is None:
         raise InputError("salt", None, "is filled when an order is signed: this one is not signed")

@@ -208,7 +208,9 @@ class OrderSigner:
         is_v1 = order.generation is Generation.CLOB_V1
         if is_v1 and self._signature_type is SignatureType.POLY_1271:
             raise InputError(
-                "signature_type", int(self._signature_type), "does not exist in CLOB V1: use V2 or V3"
+                "signature_type",
+                int(self._signature_type),
+                "does not exist in CLOB V1: use V2 or V3",
             )
         needs_time = order.timestamp_ms is None and not is_v1
         if order.salt is not None and not needs_time:
