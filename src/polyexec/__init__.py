@@ -1,0 +1,1 @@
+"""Execution library for Polymarket bots: one call from signal to orders and their true outcome."""
