@@ -30,7 +30,8 @@ def _compiler_takes(*flags: str) -> bool:
         source.write_text("int main(void) { return 0; }\n")
         command = [*compiler, *flags, str(source), "-o", str(Path(folder, "probe"))]
         try:
-            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+            done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+            return done.returncode == 0
         except OSError:
             return False
 

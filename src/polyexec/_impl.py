@@ -3,6 +3,7 @@
 ``POLYEXEC_NO_EXTENSIONS=1`` forces the twins; they also stand in where no extension was built.
 """
 
+import importlib
 import os
 from typing import Literal
 
@@ -25,8 +26,8 @@ def _wants_fast() -> bool:
     if os.environ.get("POLYEXEC_NO_EXTENSIONS", "0") not in {"", "0"}:
         return False
     try:
-        import polyexec._fast.amounts  # noqa: F401, PLC0415
-        import polyexec._fast.eip712  # noqa: PLC0415
+        for module in ("amounts", "eip712", "keccak"):
+            importlib.import_module(f"polyexec._fast.{module}")
     except ModuleNotFoundError as error:
         # Not built is fine; built and missing something else is a fault to hear of.
         if error.name is None or not error.name.startswith("polyexec._fast"):

@@ -20,8 +20,8 @@ from polyexec._pure.type_strings import (
 from polyexec.enums import Generation
 
 __all__ = [
-    "AMOY",
     "AMOUNT_DECIMALS",
+    "AMOY",
     "AUTO_REDEEMER",
     "BINARY_MODULE",
     "CLOB_AUTH_DOMAIN_NAME",

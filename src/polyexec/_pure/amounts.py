@@ -1,4 +1,4 @@
-"""Order amounts and fees in integers, as the rules write them (protocol notes, orders.md 6 and 7)."""
+"""Order amounts and fees in integers, as the rules are written (protocol notes, orders.md 6, 7)."""
 
 from typing import SupportsIndex
 

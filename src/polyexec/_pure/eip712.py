@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from eth_abi import encode
+from eth_abi.abi import encode
 
 from polyexec._pure.checks import checked_bytes, checked_range, checked_uint256
 from polyexec._pure.keccak import keccak256

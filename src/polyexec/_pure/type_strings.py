@@ -1,4 +1,4 @@
-"""EIP-712 type strings that both implementations hash. Source: protocol notes, orders.md 2 and 3."""
+"""EIP-712 type strings that both implementations hash (protocol notes, orders.md 2 and 3)."""
 
 __all__ = [
     "DEPOSIT_WALLET_NAME",

@@ -25,20 +25,24 @@ class ApiCredentials:
     secret : str
         Base64, standard or URL-safe, with or without padding.
     passphrase : str
+        Secret and passphrase may both be empty, for a venue that authenticates by itself.
 
     Raises
     ------
     ConfigError
-        The secret is not base64, or a part is empty. The message does not hold it.
+        The secret is not base64, or a part is missing. The message does not hold it.
     """
 
     __slots__ = ("_api_key", "_passphrase", "_secret")
 
     def __init__(self, api_key: str, secret: str, passphrase: str) -> None:
         for name, value in (("api_key", api_key), ("secret", secret), ("passphrase", passphrase)):
-            if not isinstance(value, str) or not value:
-                raise ConfigError(f"the {name} of the API credentials must be a non-empty text")
-        _decode_secret(secret)
+            if not isinstance(value, str):
+                raise ConfigError(f"the {name} of the API credentials must be text")
+            if not value and (name == "api_key" or secret or passphrase):
+                raise ConfigError(f"the {name} of the API credentials is empty")
+        if secret:
+            _decode_secret(secret)
         self._api_key = api_key
         self._secret = secret
         self._passphrase = passphrase
@@ -94,7 +98,7 @@ class L2Signer:
         self._address = checksum_address(parse_address(address, "address"))
         self._api_key = credentials.api_key
         self._passphrase = credentials.passphrase
-        self._key = _decode_secret(credentials.secret)
+        self._key = _decode_secret(credentials.secret) if credentials.secret else b""
 
     @property
     def address(self) -> str:

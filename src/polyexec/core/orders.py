@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import orjson
@@ -15,7 +15,7 @@ from polyexec.errors import InputError
 from polyexec.models import OrderId, TokenId, parse_order_type, parse_side, parse_token_id
 from polyexec.numbers import MAX_MICRO, from_micro
 
-__all__ = ["Amounts", "Order", "SignedOrder", "encode_order", "encode_orders"]
+__all__ = ["Amounts", "Order", "SignedOrder", "encode_order", "encode_orders", "parse_generation"]
 
 _MAX_UINT256 = 2**256 - 1
 
@@ -107,11 +107,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        try:
-            generation = Generation(self.generation)
-        except ValueError:
-            raise InputError("generation", self.generation, "must be 1, 2 or 3") from None
-        force_setattr(self, "generation", generation)
+        force_setattr(self, "generation", parse_generation(self.generation))
         force_setattr(self, "token_id", parse_token_id(self.token_id))
         force_setattr(self, "side", parse_side(self.side))
         _check_int("maker_micro", self.maker_micro, 1, MAX_MICRO)
@@ -195,7 +191,7 @@ def encode_orders(
     *,
     owner: str,
     order_type: OrderType | str | Sequence[OrderType | str],
-    post_only: bool = False,
+    post_only: bool | Sequence[bool] = False,
     defer_exec: bool = False,
 ) -> bytes:
     """Return the exact body of ``POST /orders``: a list of 1 to 15 orders.
@@ -209,13 +205,14 @@ def encode_orders(
     owner : str
         The API key, not an address.
     order_type : OrderType, str, or a sequence of one per order
-    post_only, defer_exec : bool
+    post_only : bool, or a sequence of one per order
+    defer_exec : bool
         For every order; see :func:`encode_order`.
 
     Raises
     ------
     InputError
-        No order, more than 15, a wrong number of order types, or as in :func:`encode_order`.
+        No order, more than 15, a wrong number of order types or flags, or as in :func:`encode_order`.
     """
     count = len(signed_orders)
     if not 1 <= count <= MAX_BATCH:
@@ -228,10 +225,13 @@ def encode_orders(
         kinds = [parse_order_type(kind) for kind in order_type]
         if len(kinds) != count:
             raise InputError("order_type", order_type, f"gives {len(kinds)} for {count} orders")
+    flags = [post_only] * count if isinstance(post_only, bool) else list(post_only)
+    if len(flags) != count:
+        raise InputError("post_only", post_only, f"gives {len(flags)} for {count} orders")
     return orjson.dumps(
         [
-            _entry(signed, owner, kind, post_only, defer_exec)
-            for signed, kind in zip(signed_orders, kinds, strict=True)
+            _entry(signed, owner, kind, flag, defer_exec)
+            for signed, kind, flag in zip(signed_orders, kinds, flags, strict=True)
         ]
     )
 
@@ -296,6 +296,14 @@ def _entry(
         "deferExec": bool(defer_exec),
         "postOnly": bool(post_only),
     }
+
+
+def parse_generation(value: Generation | int | str) -> Generation:
+    """Return a :class:`Generation` or raise ``InputError``."""
+    try:
+        return Generation(cast("int", value))  # the enum itself reads text
+    except ValueError:
+        raise InputError("generation", value, "must be a Generation (1, 2 or 3)") from None
 
 
 def _check_int(field: str, value: object, low: int, high: int) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from polyexec import _impl, _secp256k1
 from polyexec.constants import EXCHANGES, ORDER_TYPE_V2
 from polyexec.core.keys import checksum_address, parse_address, parse_private_key
-from polyexec.core.orders import Order, SignedOrder
+from polyexec.core.orders import Order, SignedOrder, parse_generation
 from polyexec.core.wallets import derive_funder
 from polyexec.enums import Generation, SignatureType
 from polyexec.errors import InputError, SigningError
@@ -199,10 +199,7 @@ class OrderSigner:
         return self._sign(digest)
 
     def _slot(self, generation: Generation | int | str, neg_risk: bool) -> tuple[Generation, bool]:
-        try:
-            return Generation(generation), bool(neg_risk)
-        except ValueError:
-            raise InputError("generation", generation, "must be 1, 2 or 3") from None
+        return parse_generation(generation), bool(neg_risk)
 
     def _fill(self, order: Order) -> Order:
         is_v1 = order.generation is Generation.CLOB_V1

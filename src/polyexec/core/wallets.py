@@ -14,6 +14,7 @@ __all__ = [
     "deposit_wallet",
     "deposit_wallet_uups",
     "derive_funder",
+    "infer_signature_type",
     "proxy_wallet",
     "safe_wallet",
 ]
@@ -69,6 +70,32 @@ def derive_funder(address: str, signature_type: SignatureType, chain_id: int) ->
         SignatureType.POLY_1271: deposit_wallet,
     }
     return derive[signature_type](address)
+
+
+def infer_signature_type(address: str, funder: str) -> SignatureType:
+    """Return the signature type of an account by what its funder is to its EOA (chain 137).
+
+    Raises
+    ------
+    InputError
+        The funder is none of the wallets that derive from the EOA.
+    """
+    wallet = checksum_address(parse_address(funder, "funder"))
+    owner = checksum_address(parse_address(address, "address"))
+    kinds = {
+        owner: SignatureType.EOA,
+        proxy_wallet(owner): SignatureType.POLY_PROXY,
+        safe_wallet(owner): SignatureType.POLY_GNOSIS_SAFE,
+        deposit_wallet(owner): SignatureType.POLY_1271,
+        deposit_wallet_uups(owner): SignatureType.POLY_1271,
+    }
+    if wallet not in kinds:
+        raise InputError(
+            "funder",
+            funder,
+            f"is no wallet of {owner}: check the address, or give the signature type",
+        )
+    return kinds[wallet]
 
 
 def _deposit(address: str | bytes, init_code: str) -> str:
