@@ -27,10 +27,8 @@ __all__ = [
     "RequestRefused",
     "Response",
     "StreamLost",
+    "quiet_hpack",
 ]
-
-# hpack logs every header it encodes, values included, at DEBUG. Ours carry credentials.
-logging.getLogger("hpack").setLevel(logging.INFO)
 
 _FRAME_HEADER = 9
 _MAX_FRAME = 16_384
@@ -53,6 +51,11 @@ _ERROR_NAMES = (
     "INADEQUATE_SECURITY",
     "HTTP_1_1_REQUIRED",
 )
+
+
+def quiet_hpack() -> None:
+    """Keep ``hpack`` from logging: at DEBUG it writes every header, credentials included."""
+    logging.getLogger("hpack").setLevel(logging.INFO)
 
 
 class RequestRefused(Exception):
@@ -125,6 +128,7 @@ class Http2Client:
         max_response_bytes: int = 4 * 1024 * 1024,
         last_stream_id: int = 2**31 - 1,
     ) -> None:
+        quiet_hpack()
         self.ready = False
         self.closing = ""
         self._authority = authority
