@@ -7,8 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from polyexec.build import build_info
 from polyexec.config import ExecutorConfig
+from polyexec.core.amounts import limit_amounts, market_amounts
+from polyexec.core.orders import Amounts, Order, encode_order
+from polyexec.enums import Generation, OrderType
 from polyexec.errors import PolyexecError
+from polyexec.executor import build_signer
+from polyexec.numbers import from_micro
 
 __all__ = ["main"]
 
@@ -63,25 +69,44 @@ def _demo(options: argparse.Namespace) -> int:
     from polyexec.demo.run import run_demo  # noqa: PLC0415  the exchange is needed here only
 
     summary = asyncio.run(
-        run_demo(
-            seed=options.seed, steps=options.steps, replay=options.replay, quiet=options.quiet
-        )
+        run_demo(seed=options.seed, steps=options.steps, replay=options.replay, quiet=options.quiet)
     )
     return 0 if summary.reconciled and not summary.unknown else 1
 
 
 def _sign(options: argparse.Namespace) -> int:
-    from polyexec import core_sign  # noqa: PLC0415
-
-    print(core_sign)
+    config = ExecutorConfig.from_env(dotenv=options.dotenv)
+    kind = OrderType(options.order_type)
+    amounts = (
+        _immediate_amounts(options)
+        if kind.is_immediate
+        else limit_amounts(options.price, options.size, options.side, tick_size=options.tick_size)
+    )
+    signed = build_signer(config).sign(
+        Order(
+            generation=Generation(options.generation),
+            token_id=options.token_id,
+            side=options.side,
+            maker_micro=amounts.maker_micro,
+            taker_micro=amounts.taker_micro,
+            neg_risk=options.neg_risk,
+            builder=config.builder_code,
+        )
+    )
+    owner = config.api_key.reveal() or "00000000-0000-0000-0000-000000000000"
+    print(encode_order(signed, owner=owner, order_type=kind).decode())
     return 0
+
+
+def _immediate_amounts(options: argparse.Namespace) -> Amounts:
+    """Return the amounts of an order that is given in shares but may be sized in dollars."""
+    resting = limit_amounts(options.price, options.size, "BUY", tick_size=options.tick_size)
+    amount = resting.maker_micro if options.side == "BUY" else resting.taker_micro
+    return market_amounts(
+        from_micro(amount), options.price, options.side, tick_size=options.tick_size
+    )
 
 
 def _build_info(options: argparse.Namespace) -> int:
-    from polyexec import build_info  # noqa: PLC0415
-
     print(json.dumps(build_info(), indent=2))
     return 0
-
-
-_ = ExecutorConfig

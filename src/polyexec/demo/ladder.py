@@ -75,15 +75,17 @@ def build_signals(
     if u.yes in held and c.yes in held:
         forms.append((Strategy.BUY_PARENT_SELL_CHILDREN, p.yes, u.yes, c.yes))
     for strategy, *tokens in forms:
-        quotes = [
+        parent, upper, child = (
             _quote(market, token, tops.get(token))
             for market, token in zip((p, u, c), tokens, strict=True)
-        ]
-        if None in quotes:
+        )
+        if parent is None or upper is None or child is None:
             continue
         yield ArbSignal(
             strategy,
-            *quotes,
+            parent,
+            upper,
+            child,
             timestamp_ms=timestamp_ms,
             group_key=group.key,
             event_slug=group.event_slug,

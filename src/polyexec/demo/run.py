@@ -146,8 +146,11 @@ class _Stage:
         recorded = BookTable()
         for condition, tokens in recording.pairs.items():
             self._exchange.add_market(
-                slug=condition[:10], condition_id=condition, tokens=tokens,
-                tick_size="0.001", fee_rate="0.07",
+                slug=condition[:10],
+                condition_id=condition,
+                tokens=tokens,
+                tick_size="0.001",
+                fee_rate="0.07",
             )
         for step in recording.steps:
             self._clock.advance(step.time_ms)
@@ -206,7 +209,9 @@ class _Stage:
                 continue
             tops = self._tops(token for market in markets for token in (market.yes, market.no))
             for signal in build_signals(
-                group, trio, tops,
+                group,
+                trio,
+                tops,
                 timestamp_ms=self._clock.time_ms(),
                 inventory=self._inventory(tops),
             ):
@@ -258,8 +263,14 @@ class _Stage:
             if ask is None or ask * _PROBE_MICRO < MICRO * 10_000:
                 continue
             probe = Leg(
-                token, "BUY", from_e4(ask), from_micro(_PROBE_MICRO), OrderType.FAK,
-                available_size=from_micro(book.asks[ask]), tick_size="0.001", fee_rate="0.07",
+                token,
+                "BUY",
+                from_e4(ask),
+                from_micro(_PROBE_MICRO),
+                OrderType.FAK,
+                available_size=from_micro(book.asks[ask]),
+                tick_size="0.001",
+                fee_rate="0.07",
             )
             await self._submit(LegsSignal([probe], timestamp_ms=step.time_ms))
 

@@ -96,9 +96,7 @@ def _fair(market: RangeMarket, price: float) -> float:
     return _above(market.lower, price) - upper
 
 
-def _reprice(
-    market: RangeMarket, price: float, shift_e4: int, rng: random.Random
-) -> BookUpdate:
+def _reprice(market: RangeMarket, price: float, shift_e4: int, rng: random.Random) -> BookUpdate:
     middle = round(_fair(market, price) * 10_000) + shift_e4
     spread = rng.choice((50, 50, 100))
     bid = max(100, min(9_700, (middle - spread) // _TICK_E4 * _TICK_E4))
