@@ -6,7 +6,7 @@ and everything behind works on integers. They are immutable.
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, ClassVar, NewType, Self
+from typing import Any, ClassVar, NewType, Self, cast
 
 import msgspec
 
@@ -655,9 +655,11 @@ def parse_order_type(value: OrderType | str) -> OrderType:
 
 def _parse_generation(value: Generation | int | str) -> Generation:
     try:
-        return Generation(int(value))
+        if isinstance(value, int | str) and not isinstance(value, bool):
+            return Generation(cast("int", value))  # the enum itself reads text
     except ValueError:
-        raise InputError("generation", value, "must be a Generation (1, 2 or 3)") from None
+        pass
+    raise InputError("generation", value, "must be a Generation (1, 2 or 3)")
 
 
 def _parse_exponent(value: int) -> int:
