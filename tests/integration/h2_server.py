@@ -5,6 +5,7 @@ import json
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import h2.config
@@ -22,6 +23,11 @@ def client_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     _CA.configure_trust(context)
     return context
+
+
+def write_ca(path: Path) -> None:
+    """Write the server's authority as a bundle."""
+    _CA.cert_pem.write_to_path(str(path))
 
 
 class Request(NamedTuple):
@@ -46,9 +52,7 @@ class Peer:
         if not self.transport.is_closing():
             self.transport.write(self.h2.data_to_send())
 
-    def reply(
-        self, stream: int, body: bytes = b"[]", status: int = 200, **headers: str
-    ) -> None:
+    def reply(self, stream: int, body: bytes = b"[]", status: int = 200, **headers: str) -> None:
         fields = [(":status", str(status)), *((k.replace("_", "-"), v) for k, v in headers.items())]
         self.h2.send_headers(stream, fields)
         self.h2.send_data(stream, body, end_stream=True)
@@ -78,11 +82,12 @@ class _Protocol(asyncio.Protocol):
             transport.close()
             return
         codes = h2.settings.SettingCodes
-        self.peer.h2.local_settings.update(
-            {
+        self.peer.h2.local_settings = h2.settings.Settings(
+            client=False,
+            initial_values={
                 codes.MAX_CONCURRENT_STREAMS: self.server.max_concurrent,
                 codes.INITIAL_WINDOW_SIZE: self.server.window,
-            }
+            },
         )
         self.peer.h2.initiate_connection()
         if self.server.settings_gate is None:
@@ -106,9 +111,7 @@ class _Protocol(asyncio.Protocol):
                 if event.stream_id in peer.open:
                     peer.open[event.stream_id][1].extend(event.data)
                 if self.server.acknowledge:
-                    peer.h2.acknowledge_received_data(
-                        event.flow_controlled_length, event.stream_id
-                    )
+                    peer.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             elif isinstance(event, h2.events.StreamEnded):
                 headers, body = peer.open.pop(event.stream_id)
                 request = Request(headers[":method"], headers[":path"], headers, bytes(body))
@@ -209,7 +212,7 @@ class H2Server:
 async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
     """Let the loop run until the condition holds."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
