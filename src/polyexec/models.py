@@ -378,6 +378,8 @@ class Leg(Record):
         if size_micro == 0:
             raise InputError("size", size, "must be above zero")
         kind = None if order_type is None else parse_order_type(order_type)
+        if isinstance(expiration, bool) or not isinstance(expiration, int):
+            raise InputError("expiration", expiration, "must be a unix time in seconds, an int")
         if expiration and kind is not OrderType.GTD:
             raise InputError("expiration", expiration, "belongs to order_type GTD only")
         if kind is OrderType.GTD and expiration <= 0:
