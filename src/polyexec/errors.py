@@ -69,7 +69,10 @@ class InputError(PolyexecError, ValueError):
         self.field = field
         self.value = value
         self.hint = hint
-        shown = repr(value)
+        try:
+            shown = repr(value)
+        except ValueError:  # Python prints no int of more than 4300 digits
+            shown = f"<{type(value).__name__} too long to print>"
         if len(shown) > 80:
             shown = shown[:77] + "..."
         super().__init__(f"{field}={shown}: {hint}")
