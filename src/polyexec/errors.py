@@ -125,6 +125,15 @@ class VenueError(PolyexecError):
         self.retry_after_s = retry_after_s
         super().__init__(f"HTTP {status}: {message}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Attributes are named as the arguments are; __notes__ is the interpreter's.
+        fields = {name: value for name, value in vars(self).items() if name != "__notes__"}
+        return _rebuild, (type(self), fields)
+
+
+def _rebuild(cls: type[VenueError], fields: dict[str, Any]) -> VenueError:
+    return cls(**fields)
+
 
 class AuthError(VenueError):
     """401 or 403: credentials, clock or region. The request was not processed."""
