@@ -4,6 +4,7 @@ Nothing here is on the path of an order. httpx does the work; its faults are map
 ``_exchange``.
 """
 
+import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -93,6 +94,7 @@ class ClobClient:
         self._signature_type = signature_type
         self._chain_id = chain_id
         self._now_s = now_s
+        self._total_timeout_s = 6 * timeout_s
         quiet_hpack()
         # trust_env off: no proxy, no netrc and no certificate switch from the environment.
         self._http = httpx.AsyncClient(
@@ -186,9 +188,12 @@ class ClobClient:
 
     async def market_by_token(self, token_id: TokenId) -> Market:
         """Return the market of a token; two requests."""
-        token_id = parse_token_id(token_id)
-        condition_id = wire.parse_condition_id(await self._get(f"/markets-by-token/{token_id}"))
-        return await self.market(condition_id, token_id)
+        return await self.market(await self.condition_of(token_id), token_id)
+
+    async def condition_of(self, token_id: TokenId) -> ConditionId:
+        """Return the condition that a token belongs to."""
+        path = f"/markets-by-token/{parse_token_id(token_id)}"
+        return wire.parse_condition_id(await self._get(path))
 
     async def book(self, token_id: TokenId) -> wire.Book:
         """Return the order book of a token."""
@@ -360,9 +365,11 @@ class ClobClient:
         )
         try:
             answer = await self._exchange(request)
-        except OutcomeUnknownError:
+        except OutcomeUnknownError as error:
             # A kept connection that died meanwhile: reading twice is harmless. Nothing else is.
-            if method != "GET":
+            if method != "GET" or isinstance(
+                error.__cause__, httpx.TimeoutException | TimeoutError
+            ):
                 raise
             answer = await self._exchange(request)
         status, content, answer_headers = answer
@@ -373,25 +380,32 @@ class ClobClient:
     async def _exchange(self, request: httpx.Request) -> tuple[int, bytes, Mapping[str, str]]:
         what = f"{request.method} {request.url.path}"
         try:
-            response = await self._http.send(request, stream=True)
-            try:
-                content = bytearray()
-                async for chunk in response.aiter_raw():
-                    content += chunk
-                    if len(content) > _MAX_ANSWER:
-                        raise UnexpectedResponseError(
-                            response.status_code, f"answer longer than {_MAX_ANSWER} bytes"
-                        )
-            finally:
-                await response.aclose()
+            # httpx limits every wait; an answer that drips in has to end as well.
+            async with asyncio.timeout(self._total_timeout_s):
+                response = await self._http.send(request, stream=True)
+                try:
+                    content = await _read_bounded(response)
+                finally:
+                    await response.aclose()
         except _NOT_SENT as error:
             raise NotSentError(f"{what}: {_describe(error)}") from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise OutcomeUnknownError(f"{what}: {_describe(error)}") from error
         except RuntimeError as error:
             # httpx says it so when the client is closed.
             raise UsageError(f"{what}: {error}") from None
-        return response.status_code, bytes(content), response.headers
+        return response.status_code, content, response.headers
+
+
+async def _read_bounded(response: httpx.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > _MAX_ANSWER:
+            raise UnexpectedResponseError(
+                response.status_code, f"answer longer than {_MAX_ANSWER} bytes"
+            )
+    return bytes(content)
 
 
 def _describe(error: Exception) -> str:

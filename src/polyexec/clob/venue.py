@@ -123,9 +123,10 @@ class ClobVenue:
                 order.filled_micro
             ):
                 return fills
-        # The order does not name its trades, or not all of them. Not filtered by token: as a maker
-        # of a complementary match ours is not the token of the trade.
-        return _own(order_id, await self.client.trades())
+        # The order is not known or does not name all its trades. By market, not by token: a maker
+        # of a complementary match holds the other token than the trade names.
+        market = None if order is None else await self.client.condition_of(order.token_id)
+        return _own(order_id, await self.client.trades(market=market))
 
     async def fetch_balance(self) -> BalanceSnapshot:
         """Return the collateral balance; open orders are not subtracted."""

@@ -14,7 +14,7 @@ from polyexec.core.answers import decode_json, parse_error
 from polyexec.core.auth import ApiCredentials
 from polyexec.core.ports import Fill, OrderStatus
 from polyexec.enums import Generation, LegState, Side
-from polyexec.errors import InputError, UnexpectedResponseError
+from polyexec.errors import ConfigError, InputError, UnexpectedResponseError
 from polyexec.models import (
     ConditionId,
     Market,
@@ -150,9 +150,11 @@ def generation_of(token_id: str) -> Generation:
 def parse_credentials(value: Any) -> ApiCredentials:
     """Read the answer of the API-key endpoints."""
     fields = _object(value, "the API key")
-    return ApiCredentials(
-        _string(fields, "apiKey"), _string(fields, "secret"), _string(fields, "passphrase")
-    )
+    parts = [_string(fields, name) for name in ("apiKey", "secret", "passphrase")]
+    try:
+        return ApiCredentials(*parts)
+    except ConfigError:
+        raise _odd("secret") from None
 
 
 def parse_api_keys(value: Any) -> tuple[str, ...]:
