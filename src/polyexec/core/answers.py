@@ -58,7 +58,8 @@ def decode_json(data: bytes) -> Any:
     """
     try:
         return _decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, ArithmeticError) as error:
+        # Arithmetic: an exponent beyond what a Decimal can hold.
         raise ValueError(f"not JSON: {error}") from None
 
 
