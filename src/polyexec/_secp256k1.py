@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Final
 
-from polyexec._impl import keccak256
+from polyexec import _impl
 
 __all__ = [
     "BACKEND",
@@ -108,7 +108,7 @@ def sign_digest(private_key: bytes, digest: bytes) -> bytes:
 
 def public_address(private_key: bytes) -> bytes:
     """Return the 20-byte Ethereum address of a private key."""
-    return keccak256(_loaded(private_key)[1])[12:]
+    return _impl.keccak256(_loaded(private_key)[1])[12:]
 
 
 def recover_address(digest: bytes, signature: bytes) -> bytes:
@@ -123,7 +123,7 @@ def recover_address(digest: bytes, signature: bytes) -> bytes:
         raise ValueError(f"digest must be 32 bytes, not {len(digest)}")
     if len(signature) != 65 or signature[64] not in (27, 28):
         raise ValueError("signature must be 65 bytes that end in 27 or 28")
-    return keccak256(_recover(digest, signature[:64] + bytes((signature[64] - 27,))))[12:]
+    return _impl.keccak256(_recover(digest, signature[:64] + bytes((signature[64] - 27,))))[12:]
 
 
 def _loaded(private_key: bytes) -> tuple[_Signer, bytes]:

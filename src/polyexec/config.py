@@ -292,9 +292,9 @@ class ExecutorConfig(Record):
         database: Mapping[str, str | Secret] = MappingProxyType({}),
     ) -> None:
         credentials = {
-            "api_key": Secret(api_key),
-            "api_secret": Secret(api_secret),
-            "api_passphrase": Secret(api_passphrase),
+            "api_key": _secret("api_key", api_key),
+            "api_secret": _secret("api_secret", api_secret),
+            "api_passphrase": _secret("api_passphrase", api_passphrase),
         }
         missing = [name for name, value in credentials.items() if not value]
         if missing and len(missing) < len(credentials):
@@ -303,7 +303,7 @@ class ExecutorConfig(Record):
                 "give all three or none"
             )
         self._set(
-            private_key=Secret(private_key),
+            private_key=_secret("private_key", private_key),
             proxy_address=_address("proxy_address", proxy_address),
             signer_address=_address("signer_address", signer_address),
             signature_type=_signature_type(signature_type),
@@ -328,10 +328,10 @@ class ExecutorConfig(Record):
             min_profit_abs=_checked("min_profit_abs", to_decimal, min_profit_abs),
             engine_mode=_one_of("engine_mode", engine_mode, ("live", "paper", "off")),
             executor_mode=_one_of("executor_mode", executor_mode, ("live", "paper", "off")),
-            telegram_bot_token=Secret(telegram_bot_token),
+            telegram_bot_token=_secret("telegram_bot_token", telegram_bot_token),
             telegram_chat_id=telegram_chat_id,
-            redis=_secrets(redis),
-            database=_secrets(database),
+            redis=_secrets("redis", redis),
+            database=_secrets("database", database),
             sources=MappingProxyType({}),
         )
 
@@ -344,6 +344,13 @@ class ExecutorConfig(Record):
     def has_credentials(self) -> bool:
         """L2 credentials were given."""
         return bool(self.api_key)
+
+    def replace(self, **changes: Any) -> "ExecutorConfig":
+        """Return a copy with some settings changed."""
+        config = super().replace(**changes)
+        kept = {name: source for name, source in self.sources.items() if name not in changes}
+        config._set(sources=MappingProxyType(kept))
+        return config
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an ExecutorConfig holds secrets and cannot be pickled")
@@ -386,7 +393,13 @@ class ExecutorConfig(Record):
             arguments[setting] = {
                 name: value for name, value in values.items() if name.startswith(prefix) and value
             }
-        config = cls(**arguments)
+        try:
+            config = cls(**arguments)
+        except ConfigError as error:
+            setting = re.split("[:=]", str(error))[0]
+            if setting not in sources:
+                raise
+            raise ConfigError(f"{sources[setting]}: {error}") from None
         config._set(sources=MappingProxyType(sources))
         return config
 
@@ -411,10 +424,14 @@ def _with_key_files(values: dict[str, str], names: tuple[str, ...]) -> dict[str,
             continue
         try:
             text = Path(path).read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{name}_FILE={path!r}: cannot be read ({type(error).__name__})"
-            ) from None
+        except (OSError, ValueError) as error:
+            kind = type(error).__name__
+        else:
+            kind = "" if text else "it is empty"
+        if kind:
+            # Outside the handler, because a decoding error carries what it read. And without the
+            # path: the key itself stands there when someone mistook the one name for the other.
+            raise ConfigError(f"{name}_FILE: the file cannot be used ({kind})")
         if merged.get(name, "").strip() not in ("", text):
             raise ConfigError(f"{name} and {name}_FILE hold different values: unset one")
         merged[name] = text
@@ -449,13 +466,6 @@ def _parse_int(text: str, name: str) -> int:
         raise ConfigError(f"{name}={text!r}: must be a whole number") from None
 
 
-def _parse_number(text: str, name: str) -> Decimal:
-    try:
-        return to_decimal(text, name)
-    except InputError as error:
-        raise ConfigError(str(error)) from None
-
-
 def _parse_mode(text: str, name: str) -> str:
     # The original's words: "rust" was its fast path, "js" switched that path off.
     original = {"rust": "live", "js": "off"}
@@ -480,10 +490,6 @@ _PARSERS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(VARIABLES, _plain_text),
     **dict.fromkeys(("trading_enabled", "slippage_enabled"), _parse_bool),
     **dict.fromkeys(("chain_id", "opportunity_timeout_ms"), _parse_int),
-    **dict.fromkeys(
-        ("default_size", "min_pnl_threshold_percent", "min_profit_bps", "min_profit_abs"),
-        _parse_number,
-    ),
     **dict.fromkeys(("engine_mode", "executor_mode"), _parse_mode),
 }
 
@@ -516,14 +522,18 @@ def _seconds(name: str, value: object, *, above_zero: bool = False) -> float:
 
 
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
-    if value not in allowed:
+    if value not in allowed or type(value) is not type(allowed[0]):
         raise ConfigError(f"{name}={value!r}: must be one of {', '.join(map(str, allowed))}")
     return value
 
 
 def _address(name: str, value: str) -> str:
-    if value and not (isinstance(value, str) and _ADDRESS.match(value)):
-        raise ConfigError(f"{name}={value!r}: must be 0x and 40 hex digits")
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}={value!r}: must be a str")
+    if value and not _ADDRESS.match(value):
+        # Longer than an address may be the private key in the wrong place.
+        shown = repr(value) if len(value) < 48 else f"<{len(value)} characters>"
+        raise ConfigError(f"{name}={shown}: must be 0x and 40 hex digits")
     return value
 
 
@@ -532,12 +542,14 @@ def _signature_type(value: SignatureType | int | str | None) -> SignatureType | 
         return None
     text = str(int(value)) if isinstance(value, int) else str(value).strip()
     for kind in SignatureType:
-        if text in (str(kind.value), kind.name):
+        if text in (str(kind.value), kind.name) and not isinstance(value, bool):
             return kind
     raise ConfigError(f"signature_type={value!r}: must be 0, 1, 2 or 3")
 
 
 def _https_root(url: str) -> str:
+    if not isinstance(url, str) or "@" in url:
+        raise ConfigError("clob_url: must be https://host or https://host:port, without a user")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -545,8 +557,8 @@ def _https_root(url: str) -> str:
         raise ConfigError(f"clob_url={url!r}: is not a URL") from None
     if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
         raise ConfigError(f"clob_url={url!r}: must be https://host or https://host:port")
-    if parts.path not in ("", "/") or "@" in parts.netloc:
-        raise ConfigError("clob_url: must be the root of a host, without a path or a user")
+    if parts.path not in ("", "/"):
+        raise ConfigError(f"clob_url={url!r}: must be the root of a host, without a path")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"https://{host}" + (f":{port}" if port else "")
 
@@ -559,10 +571,16 @@ def _default_order_type(value: OrderType | str) -> OrderType:
 
 
 def _builder_code(value: str) -> str:
-    if value and not _BYTES32.match(value):
+    if not isinstance(value, str) or (value and not _BYTES32.match(value)):
         raise ConfigError(f"builder_code={value!r}: must be 0x and 64 hex digits")
     return value.lower() if value else "0x" + "00" * 32
 
 
-def _secrets(values: Mapping[str, str | Secret]) -> Mapping[str, Secret]:
-    return MappingProxyType({name: Secret(value) for name, value in values.items()})
+def _secret(name: str, value: object) -> Secret:
+    if not isinstance(value, str | Secret):
+        raise ConfigError(f"{name}: must be a str, not {type(value).__name__}")
+    return Secret(value)
+
+
+def _secrets(name: str, values: Mapping[str, str | Secret]) -> Mapping[str, Secret]:
+    return MappingProxyType({key: _secret(f"{name}[{key}]", v) for key, v in values.items()})

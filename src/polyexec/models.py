@@ -232,9 +232,9 @@ class Quote(Record):
             market_slug=market_slug,
             best_bid_e4=None if best_bid is None else to_price_e4(best_bid, "best_bid"),
             best_ask_e4=None if best_ask is None else to_price_e4(best_ask, "best_ask"),
-            best_bid_size_micro=to_micro(best_bid_size or 0, "best_bid_size"),
-            best_ask_size_micro=to_micro(best_ask_size or 0, "best_ask_size"),
-            neg_risk=bool(neg_risk),
+            best_bid_size_micro=_size_or_zero(best_bid_size, "best_bid_size"),
+            best_ask_size_micro=_size_or_zero(best_ask_size, "best_ask_size"),
+            neg_risk=_parse_flag(neg_risk, "neg_risk"),
             tick_e4=None if tick_size is None else parse_tick_e4(tick_size),
             generation=_parse_generation(generation),
             fee_rate_micro=None if fee_rate is None else parse_rate_micro(fee_rate),
@@ -393,12 +393,12 @@ class Leg(Record):
             size_micro=size_micro,
             order_type=kind,
             expiration=expiration,
-            post_only=bool(post_only),
+            post_only=_parse_flag(post_only, "post_only"),
             available_size_micro=(
                 None if available_size is None else to_micro(available_size, "available_size")
             ),
             market_slug=market_slug,
-            neg_risk=bool(neg_risk),
+            neg_risk=_parse_flag(neg_risk, "neg_risk"),
             tick_e4=None if tick_size is None else parse_tick_e4(tick_size),
             generation=_parse_generation(generation),
             fee_rate_micro=None if fee_rate is None else parse_rate_micro(fee_rate),
@@ -653,11 +653,24 @@ def parse_order_type(value: OrderType | str) -> OrderType:
         raise InputError("order_type", value, "must be GTC, GTD, FOK or FAK") from None
 
 
-def _parse_generation(value: Generation | int | str) -> Generation:
+def _parse_generation(value: Any) -> Generation:
     try:
-        return Generation(int(value))
+        if isinstance(value, bool):
+            raise ValueError
+        return Generation(value)
     except ValueError:
         raise InputError("generation", value, "must be a Generation (1, 2 or 3)") from None
+
+
+def _parse_flag(value: bool, field: str) -> bool:
+    # "false" is true to bool(), and would pick another exchange contract.
+    if value not in (False, True):
+        raise InputError(field, value, "must be True or False")
+    return bool(value)
+
+
+def _size_or_zero(value: Number | None, field: str) -> int:
+    return 0 if value is None else to_micro(value, field)
 
 
 def _parse_exponent(value: int) -> int:

@@ -1,12 +1,10 @@
 """Authentication: L1 (a wallet signature, for API keys) and L2 (an HMAC, on every private call)."""
 
 import base64
-import binascii
 import hmac
 from typing import NoReturn
 
-from polyexec import _secp256k1, constants
-from polyexec._impl import keccak256, typed_data_hash
+from polyexec import _impl, _secp256k1, constants
 from polyexec.core.keys import checksum_address, parse_address, parse_private_key
 from polyexec.errors import ConfigError, InputError
 
@@ -196,7 +194,7 @@ def l1_headers(
         nonce.to_bytes(32, "big"),
         _hash_text(constants.CLOB_AUTH_MESSAGE),
     )
-    signature = _secp256k1.sign_digest(key, typed_data_hash(separator, struct_hash))
+    signature = _secp256k1.sign_digest(key, _impl.typed_data_hash(separator, struct_hash))
     return {
         "POLY_ADDRESS": checksum_address(address),
         "POLY_SIGNATURE": "0x" + signature.hex(),
@@ -216,7 +214,7 @@ def _decode_secret(secret: str) -> bytes:
     try:
         text = secret.translate(_TO_STANDARD).rstrip("=")
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (AttributeError, ValueError, binascii.Error):
+    except (AttributeError, TypeError, ValueError):
         raise ConfigError("the API secret is not base64") from None
     if not key:
         raise ConfigError("the API secret is empty")
@@ -224,8 +222,8 @@ def _decode_secret(secret: str) -> bytes:
 
 
 def _hash_text(text: str) -> bytes:
-    return keccak256(text.encode())
+    return _impl.keccak256(text.encode())
 
 
 def _hash_words(*words: bytes) -> bytes:
-    return keccak256(b"".join(words))
+    return _impl.keccak256(b"".join(words))

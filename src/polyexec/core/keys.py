@@ -1,7 +1,6 @@
 """Private keys and addresses as people write them, checked, into bytes; and back."""
 
-from polyexec import _secp256k1
-from polyexec._impl import keccak256
+from polyexec import _impl, _secp256k1
 from polyexec.errors import InputError, SigningError
 
 __all__ = ["checksum_address", "parse_address", "parse_bytes32", "parse_private_key"]
@@ -53,7 +52,7 @@ def parse_private_key(value: str | bytes | int) -> bytes:
 def checksum_address(address: bytes) -> str:
     """Return 20 bytes as ``0x`` text in EIP-55 mixed case."""
     text = address.hex()
-    mask = keccak256(text.encode()).hex()
+    mask = _impl.keccak256(text.encode()).hex()
     return "0x" + "".join(
         char.upper() if nibble > "7" else char for char, nibble in zip(text, mask, strict=False)
     )

@@ -212,7 +212,7 @@ def encode_orders(
     Raises
     ------
     InputError
-        No order, more than 15, a wrong number of order types or flags, or as in :func:`encode_order`.
+        No order, more than 15, a wrong number of types or flags, or as in :func:`encode_order`.
     """
     count = len(signed_orders)
     if not 1 <= count <= MAX_BATCH:

@@ -4,8 +4,7 @@ An exchange contract derives the wallet of the signer in the same way, so the fu
 is never free: a wrong one is refused as an invalid signature.
 """
 
-from polyexec import constants
-from polyexec._impl import keccak256
+from polyexec import _impl, constants
 from polyexec.core.keys import checksum_address, parse_address
 from polyexec.enums import SignatureType
 from polyexec.errors import InputError
@@ -24,7 +23,9 @@ def proxy_wallet(address: str | bytes) -> str:
     """Return the proxy wallet (signature type 1) of an EOA."""
     owner = parse_address(address, "address")
     return _create2(
-        constants.PROXY_FACTORY, keccak256(owner), bytes.fromhex(constants.PROXY_INIT_CODE_HASH[2:])
+        constants.PROXY_FACTORY,
+        _impl.keccak256(owner),
+        bytes.fromhex(constants.PROXY_INIT_CODE_HASH[2:]),
     )
 
 
@@ -33,7 +34,7 @@ def safe_wallet(address: str | bytes) -> str:
     owner = parse_address(address, "address")
     return _create2(
         constants.SAFE_FACTORY,
-        keccak256(owner.rjust(32, b"\0")),
+        _impl.keccak256(owner.rjust(32, b"\0")),
         bytes.fromhex(constants.SAFE_INIT_CODE_HASH[2:]),
     )
 
@@ -105,11 +106,11 @@ def _deposit(address: str | bytes, init_code: str) -> str:
     arguments = factory.rjust(32, b"\0") + owner.rjust(32, b"\0")
     return _create2(
         constants.DEPOSIT_FACTORY,
-        keccak256(arguments),
-        keccak256(bytes.fromhex(init_code) + arguments),
+        _impl.keccak256(arguments),
+        _impl.keccak256(bytes.fromhex(init_code) + arguments),
     )
 
 
 def _create2(factory: str, salt: bytes, init_code_hash: bytes) -> str:
     deployer = bytes.fromhex(factory[2:])
-    return checksum_address(keccak256(b"\xff" + deployer + salt + init_code_hash)[12:])
+    return checksum_address(_impl.keccak256(b"\xff" + deployer + salt + init_code_hash)[12:])
