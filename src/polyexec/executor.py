@@ -49,7 +49,7 @@ from polyexec.reconciliation import Reconciliation, reconcile
 from polyexec.results import TradeResult
 from polyexec.submission import Submission
 
-__all__ = ["BaseExecutor", "Executor", "SystemClock"]
+__all__ = ["BaseExecutor", "Executor", "SystemClock", "build_signer"]
 
 _log = logging.getLogger("polyexec.executor")
 _CLOSE_CALLBACKS_S: Final = 2.0
@@ -82,7 +82,7 @@ class BaseExecutor:
         self._config = config
         self._venue = venue
         self._clock: Clock = clock or SystemClock()
-        self._signer = _build_signer(config)
+        self._signer = build_signer(config)
         self._gate = Gate(
             enabled=config.trading_enabled and config.executor_mode != "off",
             cooldown_ns=config.opportunity_timeout_ms * 1_000_000,
@@ -369,6 +369,8 @@ class BaseExecutor:
                 ssl_context=config.ssl_context,
                 timeout_s=config.post_timeout_s,
                 warm_interval_s=config.warm_interval_s,
+                chain_id=config.chain_id,
+                now_s=self._now_s,
             )
         if config.executor_mode != "off":
             await self._venue.open()
@@ -429,10 +431,16 @@ class BaseExecutor:
         if self._venue is not None or config.executor_mode == "off":
             # A venue of the caller's own authenticates by itself; the body still names an owner.
             return ApiCredentials("00000000-0000-0000-0000-000000000000", "", "")
-        async with ClobClient(config.clob_url, ssl_context=config.ssl_context) as client:
-            return await client.create_or_derive_api_key(
-                config.private_key.reveal(), chain_id=config.chain_id
-            )
+        async with ClobClient(
+            config.clob_url,
+            chain_id=config.chain_id,
+            ssl_context=config.ssl_context,
+            now_s=self._now_s,
+        ) as client:
+            return await client.create_or_derive_api_key(config.private_key.reveal())
+
+    def _now_s(self) -> float:
+        return self._clock.time_ms() / 1000
 
     # asking the exchange ----------------------------------------------------------------------
 
@@ -505,7 +513,14 @@ class Executor(BaseExecutor):
         return await self._cancel_all()
 
 
-def _build_signer(config: ExecutorConfig) -> OrderSigner:
+def build_signer(config: ExecutorConfig) -> OrderSigner:
+    """Return the signer that the settings describe.
+
+    Raises
+    ------
+    ConfigError, SigningError
+        The key is missing or bad, or an address does not belong to it.
+    """
     if not config.private_key:
         raise ConfigError("private_key: missing; set PRIVATE_KEY or pass private_key=...")
     key = config.private_key.reveal()

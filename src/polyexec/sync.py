@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from polyexec.errors import UsageError
-from polyexec.executor import BaseExecutor, Reconciliation
+from polyexec.executor import BaseExecutor
 from polyexec.models import OrderId
+from polyexec.reconciliation import Reconciliation
 
 __all__ = ["Executor"]
 

@@ -9,9 +9,10 @@ from typing import Final
 
 import msgspec
 
-from polyexec.core.answers import OrderAnswer, parse_error_text, parse_order_answers
+from polyexec.core.answers import OrderAnswer, parse_error, parse_order_answers
 from polyexec.core.ports import Answer, NoAnswer, Outcome
 from polyexec.enums import LegState, OrderType, SentState, Side
+from polyexec.errors import VenueModeError
 from polyexec.models import OrderId
 
 __all__ = ["LegOutcome", "SentLeg", "classify"]
@@ -21,10 +22,6 @@ __all__ = ["LegOutcome", "SentLeg", "classify"]
 _NOT_A_REFUSAL: Final = ("duplicated", "order match delayed")
 
 _DEFINITE_STATUSES: Final = frozenset({400, 401, 403, 404, 405, 425, 429})
-_DEFINITE_5XX: Final = {
-    500: ("order timed out",),
-    503: ("trading is", "post-only mode", "cancel-only", "post_only_mode"),
-}
 
 
 class SentLeg(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,17 +70,19 @@ def classify(legs: Sequence[SentLeg], outcome: Outcome) -> tuple[LegOutcome, ...
 
 
 def _classify_refused_batch(answer: Answer) -> LegOutcome:
-    text = parse_error_text(answer.body) or f"HTTP {answer.status}"
-    lowered = text.lower()
+    error = parse_error(answer.status, answer.body, answer.headers)
+    lowered = error.message.lower()
     if any(mark in lowered for mark in _NOT_A_REFUSAL):
         state = LegState.UNKNOWN
-    elif answer.status in _DEFINITE_STATUSES or any(
-        mark in lowered for mark in _DEFINITE_5XX.get(answer.status, ())
+    elif (
+        answer.status in _DEFINITE_STATUSES
+        or isinstance(error, VenueModeError)
+        or (answer.status == 500 and "order timed out" in lowered)
     ):
         state = LegState.REJECTED
     else:
         state = LegState.UNKNOWN
-    return LegOutcome(state=state, error=text)
+    return LegOutcome(state=state, error=error.message)
 
 
 def _match(legs: Sequence[SentLeg], answers: Sequence[OrderAnswer]) -> list[OrderAnswer | None]:
@@ -107,7 +106,7 @@ def _classify_leg(leg: SentLeg, answer: OrderAnswer) -> LegOutcome:
     if error:
         refused = not answer.order_id and not any(m in error.lower() for m in _NOT_A_REFUSAL)
         return LegOutcome(state=LegState.REJECTED if refused else LegState.UNKNOWN, error=error)
-    if not answer.success or not answer.order_id or answer.is_malformed:
+    if not answer.success or not answer.order_id or answer.malformed:
         return LegOutcome(
             state=LegState.UNKNOWN, error=f"unclear answer, status {answer.status or 'missing'!r}"
         )

@@ -139,8 +139,11 @@ def total_fee_bound(leg: PricedLeg, filled_micro: int, paid_micro: int) -> int:
     rate = WORST_FEE_RATE_MICRO if leg.fee_rate_micro is None else leg.fee_rate_micro
     e = leg.fee_exponent
     # size * rate * (p(1-p))^e with p = paid/filled, in exact integers
-    numerator = filled_micro * rate * (paid_micro * (filled_micro - paid_micro)) ** e
-    denominator = MICRO * filled_micro ** (2 * e)
+    numerator = filled_micro * rate
+    denominator = MICRO
+    for _ in range(e):
+        numerator *= paid_micro * (filled_micro - paid_micro)
+        denominator *= filled_micro * filled_micro
     fee = -(-numerator // denominator)
     return -(-fee // 10) * 10
 
