@@ -69,7 +69,10 @@ class InputError(PolyexecError, ValueError):
         self.field = field
         self.value = value
         self.hint = hint
-        shown = repr(value)
+        try:
+            shown = repr(value)
+        except ValueError:  # Python prints no int of more than 4300 digits
+            shown = f"<{type(value).__name__} too long to print>"
         if len(shown) > 80:
             shown = shown[:77] + "..."
         super().__init__(f"{field}={shown}: {hint}")
@@ -121,6 +124,15 @@ class VenueError(PolyexecError):
         self.code = code
         self.retry_after_s = retry_after_s
         super().__init__(f"HTTP {status}: {message}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Attributes are named as the arguments are; __notes__ is the interpreter's.
+        fields = {name: value for name, value in vars(self).items() if name != "__notes__"}
+        return _rebuild, (type(self), fields)
+
+
+def _rebuild(cls: type[VenueError], fields: dict[str, Any]) -> VenueError:
+    return cls(**fields)
 
 
 class AuthError(VenueError):

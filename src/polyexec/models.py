@@ -1,8 +1,7 @@
-"""Records that go in (quotes, legs, signals) and come out (results).
+"""Records that go in: quotes, legs, signals, and what is known of a market.
 
-Inputs are normalised when they are built, so a bad value is refused where it is written, by name,
-and everything behind works on integers. They are immutable. Outputs hold integers and show
-``Decimal``.
+They are normalised when they are built, so a bad value is refused where it is written, by name,
+and everything behind works on integers. They are immutable.
 """
 
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from typing import Any, ClassVar, NewType, Self
 
 import msgspec
 
-from polyexec.enums import Generation, LegState, OrderType, Side, SkipReason, Strategy
+from polyexec.enums import Generation, OrderType, Side, Strategy
 from polyexec.errors import InputError
 from polyexec.numbers import (
     Number,
@@ -26,9 +25,7 @@ from polyexec.numbers import (
 __all__ = [
     "ArbSignal",
     "ConditionId",
-    "Latency",
     "Leg",
-    "LegResult",
     "LegsSignal",
     "Market",
     "OrderId",
@@ -36,7 +33,6 @@ __all__ = [
     "Signal",
     "TokenId",
     "TopOfBook",
-    "TradeResult",
     "parse_tick_e4",
     "parse_token_id",
 ]
@@ -236,9 +232,9 @@ class Quote(Record):
             market_slug=market_slug,
             best_bid_e4=None if best_bid is None else to_price_e4(best_bid, "best_bid"),
             best_ask_e4=None if best_ask is None else to_price_e4(best_ask, "best_ask"),
-            best_bid_size_micro=to_micro(best_bid_size or 0, "best_bid_size"),
-            best_ask_size_micro=to_micro(best_ask_size or 0, "best_ask_size"),
-            neg_risk=bool(neg_risk),
+            best_bid_size_micro=_size_or_zero(best_bid_size, "best_bid_size"),
+            best_ask_size_micro=_size_or_zero(best_ask_size, "best_ask_size"),
+            neg_risk=_parse_flag(neg_risk, "neg_risk"),
             tick_e4=None if tick_size is None else parse_tick_e4(tick_size),
             generation=_parse_generation(generation),
             fee_rate_micro=None if fee_rate is None else parse_rate_micro(fee_rate),
@@ -382,6 +378,8 @@ class Leg(Record):
         if size_micro == 0:
             raise InputError("size", size, "must be above zero")
         kind = None if order_type is None else parse_order_type(order_type)
+        if isinstance(expiration, bool) or not isinstance(expiration, int):
+            raise InputError("expiration", expiration, "must be a unix time in seconds, an int")
         if expiration and kind is not OrderType.GTD:
             raise InputError("expiration", expiration, "belongs to order_type GTD only")
         if kind is OrderType.GTD and expiration <= 0:
@@ -395,12 +393,12 @@ class Leg(Record):
             size_micro=size_micro,
             order_type=kind,
             expiration=expiration,
-            post_only=bool(post_only),
+            post_only=_parse_flag(post_only, "post_only"),
             available_size_micro=(
                 None if available_size is None else to_micro(available_size, "available_size")
             ),
             market_slug=market_slug,
-            neg_risk=bool(neg_risk),
+            neg_risk=_parse_flag(neg_risk, "neg_risk"),
             tick_e4=None if tick_size is None else parse_tick_e4(tick_size),
             generation=_parse_generation(generation),
             fee_rate_micro=None if fee_rate is None else parse_rate_micro(fee_rate),
@@ -639,120 +637,6 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     market_slug: str = ""
 
 
-class LegResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to one leg. Integers inside, ``Decimal`` outside."""
-
-    state: LegState
-    order_id: OrderId
-    """EIP-712 digest, known before the POST."""
-    token_id: TokenId
-    market_slug: str
-    side: Side
-    order_type: OrderType
-    neg_risk: bool
-    price_e4: int
-    """Limit price that was signed."""
-    size_micro: int
-    """Shares that were asked for."""
-    filled_micro: int = 0
-    """Shares that traded, by the answer."""
-    paid_micro: int = 0
-    """Collateral that changed hands for them (spent by a BUY, received by a SELL), without fee."""
-    fee_micro: int = 0
-    """Taker fee of the filled part, at most: exact once the fills are known."""
-    error: str = ""
-    """The exchange's own text, or ours when nothing was sent."""
-    trade_ids: tuple[str, ...] = ()
-
-    @property
-    def price(self) -> Decimal:
-        """Limit price, dollars per share."""
-        return from_e4(self.price_e4)
-
-    @property
-    def size(self) -> Decimal:
-        """Shares asked for."""
-        return from_micro(self.size_micro)
-
-    @property
-    def filled_size(self) -> Decimal:
-        """Shares traded."""
-        return from_micro(self.filled_micro)
-
-    @property
-    def fee(self) -> Decimal:
-        """Dollars."""
-        return from_micro(self.fee_micro)
-
-
-class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Microseconds per stage; a stage that was not reached is 0."""
-
-    validate_us: float = 0.0
-    reserve_us: float = 0.0
-    price_us: float = 0.0
-    sign_us: float = 0.0
-    encode_us: float = 0.0
-    write_us: float = 0.0
-    response_us: float = 0.0
-    total_us: float = 0.0
-
-
-class TradeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The one answer to a submitted signal."""
-
-    signal: Signal
-    skipped: SkipReason | None = None
-    detail: str = ""
-    """For people: why it was skipped, or what failed for the whole batch."""
-    legs: tuple[LegResult, ...] = ()
-    cost_micro: int = 0
-    """Collateral of the accepted legs: filled part as paid, open part at its limit; fees in."""
-    expected_pnl_micro: int = 0
-    """Payout minus cost of the complete sets, fees in; 0 when the payout is not known."""
-    latency: Latency = Latency()
-    finished_ms: int = 0
-
-    @property
-    def success(self) -> bool:
-        """Every leg was accepted, and an immediate order did not die unfilled."""
-        return bool(self.legs) and all(leg.state.is_accepted for leg in self.legs)
-
-    @property
-    def order_ids(self) -> tuple[OrderId, ...]:
-        """Ids of the accepted orders."""
-        return tuple(leg.order_id for leg in self.successful_orders)
-
-    @property
-    def successful_orders(self) -> tuple[LegResult, ...]:
-        """Legs that the exchange accepted."""
-        return tuple(leg for leg in self.legs if leg.state.is_accepted)
-
-    @property
-    def failed_orders(self) -> tuple[LegResult, ...]:
-        """Legs that certainly do not exist at the exchange."""
-        return tuple(
-            leg for leg in self.legs if not leg.state.is_accepted and not leg.state.is_open
-        )
-
-    @property
-    def unknown_orders(self) -> tuple[LegResult, ...]:
-        """Legs that may exist: their money is still held."""
-        return tuple(
-            leg for leg in self.legs if leg.state in (LegState.UNKNOWN, LegState.UNMATCHED)
-        )
-
-    @property
-    def total_cost(self) -> Decimal:
-        """Dollars; see ``cost_micro``."""
-        return from_micro(self.cost_micro)
-
-    @property
-    def expected_pnl(self) -> Decimal:
-        """Dollars; see ``expected_pnl_micro``."""
-        return from_micro(self.expected_pnl_micro)
-
-
 def parse_side(value: Side | str) -> Side:
     """Return a :class:`Side` or raise ``InputError``."""
     try:
@@ -769,11 +653,24 @@ def parse_order_type(value: OrderType | str) -> OrderType:
         raise InputError("order_type", value, "must be GTC, GTD, FOK or FAK") from None
 
 
-def _parse_generation(value: Generation | int | str) -> Generation:
+def _parse_generation(value: Any) -> Generation:
     try:
+        if isinstance(value, bool):
+            raise ValueError
         return Generation(value)
     except ValueError:
         raise InputError("generation", value, "must be a Generation (1, 2 or 3)") from None
+
+
+def _parse_flag(value: bool, field: str) -> bool:
+    # "false" is true to bool(), and would pick another exchange contract.
+    if value not in (False, True):
+        raise InputError(field, value, "must be True or False")
+    return bool(value)
+
+
+def _size_or_zero(value: Number | None, field: str) -> int:
+    return 0 if value is None else to_micro(value, field)
 
 
 def _parse_exponent(value: int) -> int:

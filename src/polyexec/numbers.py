@@ -6,7 +6,7 @@ counts as its shortest text, so ``0.29`` is 29 cents and never 0.28999. What doe
 grid is refused, never rounded.
 """
 
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import SupportsIndex, TypeAlias
 
 from polyexec.errors import InputError
@@ -32,7 +32,7 @@ PRICE_SCALE = 10_000
 MAX_MICRO = 2**63 - 1
 
 # Wide enough for any value we accept, and trapping instead of rounding.
-_EXACT = Context(prec=80)
+_EXACT = Context(prec=80, traps=[Inexact, InvalidOperation])
 
 
 def to_decimal(value: Number, field: str) -> Decimal:
@@ -69,9 +69,13 @@ def to_scaled(value: Number, field: str, *, scale: int, unit: str) -> int:
     number = to_decimal(value, field)
     if number.adjusted() > 20:
         raise InputError(field, value, "is too large")
-    scaled = _EXACT.multiply(number, Decimal(scale))
-    result = int(scaled)
-    if result != scaled:
+    try:
+        scaled = _EXACT.multiply(number, Decimal(scale))
+        result = int(scaled)
+        is_exact = result == scaled
+    except Inexact:
+        is_exact = False
+    if not is_exact:
         raise InputError(field, value, f"is finer than {unit}; round it the way you want first")
     return result
 

@@ -1,0 +1,125 @@
+# Every target sets itself up: the first call makes .venv, later calls only redo what changed.
+# Needs Python >= 3.11 (PYTHON=...), a C compiler, pip and the network for the first installation.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+ARGS ?=
+SEED ?= 1
+SECONDS ?= 60
+SESSIONS ?= 2000
+ONLY ?= .
+
+CYTHON_SOURCES := $(shell find src \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -print)
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+SAY := @echo "==>"
+
+# One file per dependency set says when it was installed; see tools/requirements.py.
+RUN := $(VENV)/.stamp-run
+DEV := $(VENV)/.stamp-dev
+DOCS := $(VENV)/.stamp-docs
+BENCH := $(VENV)/.stamp-bench
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace fuzz soak exhaustive clean
+.DELETE_ON_ERROR:
+
+help: ## Show this list
+	@echo "polyexec: make TARGET"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+
+demo: $(RUN) ## Trade on the embedded paper exchange: ARGS="--seed 1", ARGS="--replay PATH"
+	@$(BIN)/polyexec demo $(ARGS)
+
+test: $(DEV) ## Run the test-suite: ARGS="-k name"
+	@$(PY) -m pytest $(ARGS)
+
+check: lint $(DOCS) ## What a change must pass: format, lint, types, stubs, layers, docs, tests, coverage
+	$(SAY) "Layers"
+	@$(PY) -m pytest -q tests/test_layering.py
+	@$(MAKE) docs
+	$(SAY) "Tests and coverage"
+	@$(PY) -m pytest --cov --cov-report=term $(ARGS)
+
+lint: $(DEV) ## Check format, style and types
+	$(SAY) "Format, style"
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(BIN)/cython-lint --max-line-length 100 src
+	$(SAY) "Types, stubs"
+	@$(PY) -m mypy
+	@$(PY) tools/stubtest.py
+
+format: $(DEV) ## Rewrite the sources in the project's format
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+docs: $(DOCS) ## Build the documentation, warnings are errors
+	$(SAY) "Documentation"
+	@$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(BENCH) ## Measure: ONLY=regex; writes benchmarks/latest.json and RESULTS.md
+	@$(PY) -m benchmarks.run --only '$(ONLY)' $(ARGS)
+
+bench-plot: $(BENCH) ## Draw benchmarks/latest.json as benchmarks/latest.svg
+	@test -f benchmarks/latest.json || $(MAKE) bench
+	@$(PY) -m benchmarks.plot
+
+annotate: $(DEV) ## Fail when a hot Cython function talks to the interpreter more than before
+	@$(PY) tools/annotate.py $(ARGS)
+
+trace: $(DEV) ## Line coverage of the Cython sources, from a traced build in .trace
+	@PYTHON=$(abspath $(PY)) sh tools/trace.sh $(ARGS)
+
+fuzz: $(DEV) ## Fuzz every parser and compiled entry point: SECONDS=60 ONLY=regex
+	@$(PY) -m tests.fuzz.run --seconds $(SECONDS) --seed $(SEED) --only '$(ONLY)' $(ARGS)
+
+soak: $(DEV) ## Simulated trading with faults: SESSIONS=2000 SEED=1
+	@$(PY) -m tests.soak.run --sessions $(SESSIONS) --seed $(SEED) $(ARGS)
+
+exhaustive: $(DEV) ## Check every price, tick and size of the amounts grid
+	@$(PY) -m tests.exhaustive.run $(ARGS)
+
+clean: ## Remove everything that was built or installed here
+	rm -rf $(VENV) .venv-boot .trace .annotate build dist docs/_build src/*.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov coverage.xml
+	find src -name '*.so' -delete
+	find src/polyexec/_fast -name '*.c' -delete 2>/dev/null || true
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up ---------------------------------------------------------------------------------------
+
+$(VENV)/.stamp-venv: tools/make_venv.sh
+	@sh tools/make_venv.sh "$(PYTHON)" $(VENV)
+	@touch $@
+
+$(VENV)/.stamp-build: $(VENV)/.stamp-venv tools/requirements.py pyproject.toml
+	$(SAY) "Installing the build tools"
+	@$(PY) tools/requirements.py build > $(VENV)/build.txt
+	@$(INSTALL) -r $(VENV)/build.txt
+	@touch $@
+
+$(RUN): $(VENV)/.stamp-build pyproject.toml setup.py $(CYTHON_SOURCES)
+	$(SAY) "Compiling the extensions and installing polyexec"
+	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+# The sets name the runtime dependencies too, so that pip finds versions that suit all of them.
+define install_set
+$(SAY) "Installing the $(1) tools"
+@$(PY) tools/requirements.py $(2) > $(VENV)/$(1).txt
+@$(INSTALL) -r $(VENV)/$(1).txt
+@touch $@
+endef
+
+$(DEV): $(RUN) pyproject.toml
+	$(call install_set,development,run dev compat)
+
+$(DOCS): $(DEV)
+	$(call install_set,documentation,run docs)
+
+$(BENCH): $(RUN) pyproject.toml
+	$(call install_set,benchmark,run bench)

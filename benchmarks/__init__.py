@@ -1,0 +1,1 @@
+"""Benchmarks: ``make bench ONLY=regex``. See ``run.py`` for how a row is measured."""

@@ -1,0 +1,1 @@
+"""The same jobs done by other libraries, on the same inputs."""

@@ -1,0 +1,60 @@
+"""The only place that chooses between the compiled functions and their readable twins.
+
+``POLYEXEC_NO_EXTENSIONS=1`` forces the twins; they also stand in where no extension was built.
+"""
+
+import importlib
+import os
+from typing import Literal
+
+__all__ = [
+    "IMPLEMENTATION",
+    "exchange_domain_separator",
+    "fill_fee",
+    "keccak256",
+    "limit_amounts",
+    "market_amounts",
+    "order_struct_hash_v1",
+    "order_struct_hash_v2",
+    "taker_fee",
+    "typed_data_hash",
+    "typed_data_sign_hash",
+]
+
+
+def _wants_fast() -> bool:
+    if os.environ.get("POLYEXEC_NO_EXTENSIONS", "0") not in {"", "0"}:
+        return False
+    try:
+        for module in ("amounts", "eip712", "keccak"):
+            importlib.import_module(f"polyexec._fast.{module}")
+    except ModuleNotFoundError as error:
+        # Not built is fine; built and missing something else is a fault to hear of.
+        if error.name is None or not error.name.startswith("polyexec._fast"):
+            raise
+        return False
+    return True
+
+
+IMPLEMENTATION: Literal["fast", "pure"] = "fast" if _wants_fast() else "pure"
+
+if IMPLEMENTATION == "fast":
+    from polyexec._fast.amounts import fill_fee, limit_amounts, market_amounts, taker_fee
+    from polyexec._fast.eip712 import (
+        exchange_domain_separator,
+        order_struct_hash_v1,
+        order_struct_hash_v2,
+        typed_data_hash,
+        typed_data_sign_hash,
+    )
+    from polyexec._fast.keccak import keccak256
+else:
+    from polyexec._pure.amounts import fill_fee, limit_amounts, market_amounts, taker_fee
+    from polyexec._pure.eip712 import (
+        exchange_domain_separator,
+        order_struct_hash_v1,
+        order_struct_hash_v2,
+        typed_data_hash,
+        typed_data_sign_hash,
+    )
+    from polyexec._pure.keccak import keccak256

@@ -1,0 +1,339 @@
+"""validate -> reserve -> price -> sign -> encode, and the way back from the answer to the result.
+
+``Pipeline.prepare`` turns a signal into the bytes of a POST, or into the reason why not;
+``Pipeline.finish`` turns its outcome into the money that moved and a ``TradeResult``. Neither does
+I/O. Whatever happens between, every reservation ends exactly once or stays held for an order that
+may live.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from polyexec.core.auth import ApiCredentials, L2Signer
+from polyexec.core.candidates import (
+    Edge,
+    PricedLeg,
+    PricingPolicy,
+    Skip,
+    build_legs,
+    check_edge,
+    check_liquidity,
+    check_size,
+)
+from polyexec.core.gate import Gate
+from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage, asset_given
+from polyexec.core.orders import Order, SignedOrder, encode_orders
+from polyexec.core.outcome import LegOutcome, SentLeg, classify
+from polyexec.core.ports import Clock, OrderBatch, Outcome
+from polyexec.core.signer import OrderSigner
+from polyexec.core.tracking import OrderTracker
+from polyexec.enums import LegState, Side, SkipReason
+from polyexec.models import Signal
+from polyexec.numbers import from_micro
+from polyexec.results import Latency, LegResult, TradeResult
+
+__all__ = ["Pipeline", "Plan"]
+
+_ORDERS_PATH: Final = "/orders"
+
+_Nanoseconds: TypeAlias = Callable[[], int]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch that is ready to be sent, and what it holds."""
+
+    signal: Signal
+    legs: tuple[PricedLeg, ...]
+    edge: Edge | None
+    orders: tuple[SignedOrder, ...]
+    reservations: tuple[Reservation, ...]
+    batch: OrderBatch
+    started_ns: int
+    latency: Latency
+
+
+class Pipeline:
+    """The path of a signal for one account.
+
+    Parameters
+    ----------
+    signer : OrderSigner
+    credentials : ApiCredentials
+        Owner of the orders and key of their authentication.
+    ledger, gate, tracker
+        State shared with the executor.
+    policy : PricingPolicy
+    clock : Clock
+    stopwatch : callable
+        Nanoseconds for the latency of the stages.
+    builder : str
+        bytes32 hex of every order.
+    """
+
+    def __init__(
+        self,
+        *,
+        signer: OrderSigner,
+        credentials: ApiCredentials,
+        ledger: Ledger,
+        gate: Gate,
+        tracker: OrderTracker,
+        policy: PricingPolicy,
+        clock: Clock,
+        stopwatch: _Nanoseconds,
+        builder: str,
+    ) -> None:
+        self._signer = signer
+        self._owner = credentials.api_key
+        self._auth = L2Signer(signer.address, credentials)
+        self._ledger = ledger
+        self._gate = gate
+        self._tracker = tracker
+        self._policy = policy
+        self._clock = clock
+        self._stopwatch = stopwatch
+        self._builder = builder
+
+    def prepare(self, signal: Signal) -> Plan | TradeResult:
+        """Return a plan that holds its money and its place, or a skipped result that holds nothing.
+
+        A plan must be given to :meth:`finish` exactly once.
+        """
+        watch = self._stopwatch
+        started = watch()
+        now_ns = self._clock.monotonic_ns()
+        refusal = self._gate.check(now_ns)
+        if refusal is not None:
+            return self._skipped(signal, Skip(refusal, _GATE_DETAILS[refusal]), started)
+        validated = watch()
+        legs = build_legs(signal, self._policy)
+        priced = watch()
+        if isinstance(legs, Skip):
+            return self._skipped(signal, legs, started)
+        edge: Edge | None = None
+        skip = check_liquidity(legs)
+        if skip is None:
+            edge, skip = check_edge(signal, legs, self._policy)
+        if skip is None:
+            skip = check_size(legs)
+        if skip is not None:
+            return self._skipped(signal, skip, started)
+        gated = watch()
+        reservations = self._enter(legs, now_ns)
+        if isinstance(reservations, Skip):
+            return self._skipped(signal, reservations, started)
+        try:
+            reserved = watch()
+            orders = tuple(self._signer.sign_batch([self._order(leg) for leg in legs]))
+            signed = watch()
+            body = encode_orders(
+                orders,
+                owner=self._owner,
+                order_type=[leg.order_type for leg in legs],
+                post_only=[leg.post_only for leg in legs],
+            )
+            headers = self._auth.headers(self._clock.time_ms() // 1000, "POST", _ORDERS_PATH, body)
+            encoded = watch()
+        except BaseException:
+            self._withdraw(reservations)
+            raise
+        return Plan(
+            signal=signal,
+            legs=legs,
+            edge=edge,
+            orders=orders,
+            reservations=reservations,
+            batch=OrderBatch(
+                path=_ORDERS_PATH,
+                body=body,
+                headers=headers,
+                orders=orders,
+                order_types=tuple(leg.order_type for leg in legs),
+            ),
+            started_ns=started,
+            latency=Latency(
+                validate_us=(validated - started + gated - priced) / 1000,
+                price_us=(priced - validated) / 1000,
+                reserve_us=(reserved - gated) / 1000,
+                sign_us=(signed - reserved) / 1000,
+                encode_us=(encoded - signed) / 1000,
+            ),
+        )
+
+    def withdraw(self, plan: Plan) -> None:
+        """Give up a plan of which certainly nothing was sent."""
+        self._withdraw(plan.reservations)
+
+    def finish(self, plan: Plan, outcome: Outcome, *, written_ns: int) -> TradeResult:
+        """Book what the outcome says and return the result. Called exactly once per plan."""
+        sent = [
+            SentLeg(
+                order_id=order.order_id,
+                side=leg.side,
+                order_type=leg.order_type,
+                maker_micro=leg.maker_micro,
+                taker_micro=leg.taker_micro,
+            )
+            for leg, order in zip(plan.legs, plan.orders, strict=True)
+        ]
+        try:
+            outcomes = classify(sent, outcome)
+            results = tuple(
+                self._book(leg, order, reservation, leg_outcome)
+                for leg, order, reservation, leg_outcome in zip(
+                    plan.legs, plan.orders, plan.reservations, outcomes, strict=True
+                )
+            )
+        finally:
+            self._gate.leave()
+        now = self._stopwatch()
+        answered = outcome.received_ns or now
+        cost = sum(_cost(leg, result) for leg, result in zip(plan.legs, results, strict=True))
+        return TradeResult(
+            signal=plan.signal,
+            legs=results,
+            detail="" if all(r.state.is_accepted for r in results) else _first_error(results),
+            cost_micro=cost,
+            expected_pnl_micro=_expected_pnl(plan, results, cost),
+            latency=msgspec.structs.replace(
+                plan.latency,
+                response_us=max(0, answered - written_ns) / 1000,
+                write_us=max(0, written_ns - plan.started_ns) / 1000 - _until_encoded(plan.latency),
+                total_us=(now - plan.started_ns) / 1000,
+            ),
+            finished_ms=self._clock.time_ms(),
+        )
+
+    def skip(self, signal: Signal, reason: SkipReason, detail: str) -> TradeResult:
+        """Return a skipped result for a signal that never started."""
+        return self._skipped(signal, Skip(reason, detail), self._stopwatch())
+
+    def _skipped(self, signal: Signal, skip: Skip, started_ns: int) -> TradeResult:
+        took = (self._stopwatch() - started_ns) / 1000
+        return TradeResult(
+            signal=signal,
+            skipped=skip.reason,
+            detail=skip.detail,
+            latency=Latency(validate_us=took, total_us=took),
+            finished_ms=self._clock.time_ms(),
+        )
+
+    def _enter(self, legs: tuple[PricedLeg, ...], now_ns: int) -> tuple[Reservation, ...] | Skip:
+        """Take the guard, hold the money, start the cooldown: all of it or nothing."""
+        refusal = self._gate.enter(now_ns)
+        if refusal is not None:
+            return Skip(refusal, _GATE_DETAILS[refusal])
+        held: tuple[Reservation, ...] | Shortage = ()
+        try:
+            held = self._ledger.reserve(
+                (asset_given(leg.side, leg.token_id), leg.reserve_micro) for leg in legs
+            )
+            if isinstance(held, Shortage):
+                self._gate.leave()
+                return _shortage(held)
+            refusal = self._gate.stamp(now_ns)
+        except BaseException:
+            self._gate.leave()
+            raise
+        if refusal is not None:
+            self._withdraw(held)
+            return Skip(refusal, _GATE_DETAILS[refusal])
+        return held
+
+    def _withdraw(self, reservations: tuple[Reservation, ...]) -> None:
+        for reservation in reservations:
+            self._ledger.release(reservation)
+        self._gate.leave()
+
+    def _order(self, leg: PricedLeg) -> Order:
+        return Order(
+            generation=leg.generation,
+            token_id=leg.token_id,
+            side=leg.side,
+            maker_micro=leg.maker_micro,
+            taker_micro=leg.taker_micro,
+            neg_risk=leg.neg_risk,
+            timestamp_ms=self._clock.time_ms(),
+            expiration=leg.expiration,
+            builder=self._builder,
+        )
+
+    def _book(
+        self, leg: PricedLeg, order: SignedOrder, reservation: Reservation, outcome: LegOutcome
+    ) -> LegResult:
+        fee = self._tracker.book_answer(
+            order_id=order.order_id, leg=leg, reservation=reservation, outcome=outcome
+        )
+        return LegResult(
+            state=outcome.state,
+            order_id=order.order_id,
+            token_id=leg.token_id,
+            market_slug=leg.market_slug,
+            side=leg.side,
+            order_type=leg.order_type,
+            neg_risk=leg.neg_risk,
+            price_e4=leg.limit_e4,
+            size_micro=leg.size_micro,
+            filled_micro=outcome.filled_micro,
+            paid_micro=outcome.paid_micro,
+            fee_micro=fee,
+            error=outcome.error,
+            trade_ids=outcome.trade_ids,
+        )
+
+
+_GATE_DETAILS: Final = {
+    SkipReason.TRADING_DISABLED: "trading is switched off: set_trading_enabled(True)",
+    SkipReason.ALREADY_SUBMITTING: "another submission is without its answer (max_in_flight)",
+    SkipReason.COOLDOWN_ACTIVE: "the last execution is too recent (opportunity_timeout_ms)",
+}
+
+
+def _shortage(shortage: Shortage) -> Skip:
+    needed, free = from_micro(shortage.needed_micro), from_micro(shortage.available_micro)
+    if shortage.asset == COLLATERAL:
+        return Skip(SkipReason.INSUFFICIENT_BALANCE, f"{needed} needed, {free} available")
+    return Skip(
+        SkipReason.INSUFFICIENT_POSITION,
+        f"token {shortage.asset[:8]}…: {needed} shares to sell, {free} available",
+    )
+
+
+def _cost(leg: PricedLeg, result: LegResult) -> int:
+    """Cost of what an accepted leg bought, and of what it still may buy at its limit."""
+    if not result.state.is_accepted:
+        return 0
+    buys = leg.side is Side.BUY
+    filled = result.paid_micro if buys else result.filled_micro - result.paid_micro
+    cost = filled + result.fee_micro
+    if result.state is not LegState.MATCHED:
+        # the open part, pro rata of the cost at the limit
+        cost += leg.cost_micro * (leg.size_micro - result.filled_micro) // leg.size_micro
+    return cost
+
+
+def _expected_pnl(plan: Plan, results: tuple[LegResult, ...], cost_micro: int) -> int:
+    if plan.edge is None or not all(result.state.is_accepted for result in results):
+        return 0
+    sets = min(
+        result.filled_micro if result.state is LegState.MATCHED else leg.size_micro
+        for leg, result in zip(plan.legs, results, strict=True)
+    )
+    size = min(leg.size_micro for leg in plan.legs)
+    return plan.edge.payout_micro * sets // size - cost_micro
+
+
+def _first_error(results: tuple[LegResult, ...]) -> str:
+    return next((result.error for result in results if result.error), "")
+
+
+def _until_encoded(latency: Latency) -> float:
+    return (
+        latency.validate_us
+        + latency.reserve_us
+        + latency.price_us
+        + latency.sign_us
+        + latency.encode_us
+    )

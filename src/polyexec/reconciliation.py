@@ -1,0 +1,80 @@
+"""Our books against the exchange's: follow up what is not final, then compare everything."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from polyexec.core.ledger import COLLATERAL, Ledger
+from polyexec.core.ports import Venue
+from polyexec.core.tracking import OrderTracker, TrackedOrder
+from polyexec.enums import LegState
+from polyexec.models import OrderId, TokenId
+
+__all__ = ["Reconciliation", "reconcile"]
+
+
+class Reconciliation(msgspec.Struct, frozen=True):
+    """Our books against the exchange's, in micro-units."""
+
+    ledger_micro: int
+    venue_micro: int
+    held_micro: int
+    """In open reservations; not part of the difference."""
+    open_orders: tuple[OrderId, ...]
+    unknown_orders: tuple[OrderId, ...]
+    position_differences: Mapping[TokenId, int]
+    """Token -> venue minus ledger, micro-shares; only what differs."""
+
+    @property
+    def difference_micro(self) -> int:
+        """Venue minus ledger."""
+        return self.venue_micro - self.ledger_micro
+
+    @property
+    def is_exact(self) -> bool:
+        """Money and shares agree to the last micro-unit and nothing is unknown."""
+        return not (self.difference_micro or self.position_differences or self.unknown_orders)
+
+
+async def reconcile(venue: Venue, ledger: Ledger, tracker: OrderTracker) -> Reconciliation:
+    """Ask the exchange for every order that is not final, for the balance and the positions."""
+    for order in tracker.orders:
+        await _follow(venue, tracker, order)
+    balance = await venue.fetch_balance()
+    differences: dict[TokenId, int] = {}
+    for token, micro in ledger.balances().items():
+        if token == COLLATERAL:
+            continue
+        position = await venue.fetch_position(token)
+        if position.balance_micro != micro:
+            differences[token] = position.balance_micro - micro
+    ledger.check()
+    remaining = tracker.orders
+    return Reconciliation(
+        ledger_micro=ledger.balance(),
+        venue_micro=balance.balance_micro,
+        held_micro=ledger.held(),
+        open_orders=tuple(o.order_id for o in remaining if o.state is not LegState.UNKNOWN),
+        unknown_orders=tuple(o.order_id for o in remaining if o.state is LegState.UNKNOWN),
+        position_differences=differences,
+    )
+
+
+async def _follow(venue: Venue, tracker: OrderTracker, order: TrackedOrder) -> None:
+    """Ask for one order and its fills, and book what they prove.
+
+    An order that the exchange does not know stays as it is: right after a time-out that is no
+    proof of absence, so its money stays held.
+    """
+    status = await venue.fetch_order(order.order_id)
+    fills = await venue.fetch_fills(order.order_id)
+    if status is None and not fills:
+        return
+    filled = sum(fill.size_micro for fill in fills)
+    if status is None:
+        state = LegState.MATCHED if filled >= order.leg.size_micro else order.state
+    elif filled < status.filled_micro:
+        return  # the trades are not all there yet
+    else:
+        state = status.state
+    tracker.book_fills(order.order_id, fills, state)
