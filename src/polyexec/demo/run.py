@@ -88,7 +88,6 @@ async def run_demo(
             default_size=_SETS,
             order_type=OrderType.FOK,
             opportunity_timeout_ms=_COOLDOWN_MS,
-            warm_interval_s=0,
         )
         executor = Executor(config, clock=clock)
         exchange.deposit(executor.address, _DEPOSIT)
@@ -166,8 +165,8 @@ class _Stage:
     async def finish(self) -> Summary:
         await self._executor.cancel_all()
         self.summary.reconciliation = await self._executor.reconcile()
-        self.summary.conserved = self._exchange.is_conserved()
-        self.summary.fees_micro = self._exchange.fees_collected_micro
+        self._exchange.audit()
+        self.summary.fees_micro = self._exchange.engine.ledger.fees_micro
         return self.summary
 
     def _on_message(self, message: Mapping[str, Any]) -> None:
@@ -181,12 +180,14 @@ class _Stage:
             if market.slug not in self._known:
                 self._known[market.slug] = market
                 self._exchange.add_market(
-                    slug=market.slug,
-                    tokens=(market.yes, market.no),
+                    market.slug,
+                    token_ids=(market.yes, market.no),
                     tick_size=from_e4(market.tick_e4),
                     neg_risk=market.neg_risk,
                     fee_rate=from_micro(market.fee_rate_micro),
                 )
+                for token in (market.yes, market.no):
+                    self._on_message(self._exchange.snapshot(token))
             self._set_book(market.yes, update.bids, update.asks)
 
     def _set_book(
@@ -195,7 +196,7 @@ class _Stage:
         bids: Iterable[tuple[int, int]],
         asks: Iterable[tuple[int, int]],
     ) -> None:
-        self._exchange.set_book(
+        self._exchange.replace_book(
             token,
             bids=[(from_e4(price), from_micro(size)) for price, size in bids],
             asks=[(from_e4(price), from_micro(size)) for price, size in asks],
@@ -245,7 +246,7 @@ class _Stage:
             await self._executor.reconcile()
 
     async def _play_frame(self, step: Step, recorded: BookTable) -> None:
-        """Rebuild the recorded books, lay them on the exchange, and take a few shares at the ask."""
+        """Lay the recorded books on the exchange and take a few shares at the ask."""
         changed: set[TokenId] = set()
         for message in step.messages:
             changed |= recorded.apply(message)
