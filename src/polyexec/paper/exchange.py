@@ -11,7 +11,7 @@ from polyexec.errors import InputError
 from polyexec.numbers import PRICE_SCALE
 from polyexec.paper import views
 from polyexec.paper.accounts import Accounts, ApiKey, Wallets
-from polyexec.paper.book import Order, PaperMarket
+from polyexec.paper.book import Order, PaperMarket, price_text
 from polyexec.paper.errors import Refused
 from polyexec.paper.ledger import HOUSE
 from polyexec.paper.matching import (
@@ -215,8 +215,6 @@ class Exchange:
     ) -> None:
         """Let the house offer so many shares at a price, in total or (``add``) on top."""
         market, token = self._input_market(token_id)
-        if price_e4 % market.tick_e4 or not 0 < price_e4 < PRICE_SCALE:
-            raise InputError("price", price_e4, "is not on the market's tick (in 1/10000 dollars)")
         is_bid = (side is Side.BUY) == (token == 0)
         book_price = price_e4 if token == 0 else PRICE_SCALE - price_e4
         mine = [
@@ -235,6 +233,21 @@ class Exchange:
                 change = 0
         if change > 0:
             self._place_house(market, token, side, price_e4, change)
+
+    def check_house(self, token_id: str, side: Side, price_e4: int) -> None:
+        """Refuse a price at which the house would trade with itself."""
+        market, token = self._input_market(token_id)
+        is_bid = (side is Side.BUY) == (token == 0)
+        book_price = price_e4 if token == 0 else PRICE_SCALE - price_e4
+        for order in self.engine.book(market).queue(not is_bid):
+            resting = order.book_price_e4
+            if resting > book_price if is_bid else resting < book_price:
+                return
+            if order.account == HOUSE:
+                shown = price_text(resting if token == 0 else PRICE_SCALE - resting)
+                raise InputError(
+                    "price", price_text(price_e4), f"crosses the seeded book, which has {shown}"
+                )
 
     def house_levels(self, token_id: str) -> list[tuple[Side, int]]:
         """Return side and price of every level where the house offers something."""
