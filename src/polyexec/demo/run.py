@@ -145,7 +145,7 @@ class _Stage:
         recorded = BookTable()
         for condition, tokens in recording.pairs.items():
             self._exchange.add_market(
-                slug=condition[:10],
+                condition[:10],
                 condition_id=condition,
                 tokens=tokens,
                 tick_size="0.001",
@@ -166,7 +166,7 @@ class _Stage:
         await self._executor.cancel_all()
         self.summary.reconciliation = await self._executor.reconcile()
         self._exchange.audit()
-        self.summary.fees_micro = self._exchange.engine.ledger.fees_micro
+        self.summary.fees_micro = self._exchange.fees_collected_micro
         return self.summary
 
     def _on_message(self, message: Mapping[str, Any]) -> None:
@@ -181,7 +181,7 @@ class _Stage:
                 self._known[market.slug] = market
                 self._exchange.add_market(
                     market.slug,
-                    token_ids=(market.yes, market.no),
+                    tokens=(market.yes, market.no),
                     tick_size=from_e4(market.tick_e4),
                     neg_risk=market.neg_risk,
                     fee_rate=from_micro(market.fee_rate_micro),
@@ -196,7 +196,7 @@ class _Stage:
         bids: Iterable[tuple[int, int]],
         asks: Iterable[tuple[int, int]],
     ) -> None:
-        self._exchange.replace_book(
+        self._exchange.set_book(
             token,
             bids=[(from_e4(price), from_micro(size)) for price, size in bids],
             asks=[(from_e4(price), from_micro(size)) for price, size in asks],
