@@ -147,7 +147,7 @@ class ExecutorConfig(Record):
     post_timeout_s : float
         Seconds after the write until the outcome of a POST counts as unknown.
     warm_interval_s : float
-        Seconds between light requests that keep the connection warm; 0 switches them off.
+        Seconds between light requests that keep the connection warm.
     builder_code : str
         bytes32 hex put into every order; empty: zero.
     min_profit_bps, min_profit_abs : number
@@ -321,7 +321,7 @@ class ExecutorConfig(Record):
             max_in_flight=_whole("max_in_flight", max_in_flight, 1),
             queue_size=_whole("queue_size", queue_size, 1),
             order_type=_default_order_type(order_type),
-            post_timeout_s=_seconds("post_timeout_s", post_timeout_s, above_zero=True),
+            post_timeout_s=_seconds("post_timeout_s", post_timeout_s),
             warm_interval_s=_seconds("warm_interval_s", warm_interval_s),
             builder_code=_builder_code(builder_code),
             min_profit_bps=_checked("min_profit_bps", to_decimal, min_profit_bps),
@@ -513,11 +513,9 @@ def _whole(name: str, value: object, least: int) -> int:
     return value
 
 
-def _seconds(name: str, value: object, *, above_zero: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"{name}={value!r}: must be seconds")
-    if not (0 < value < 1e6 or (value == 0 and not above_zero)):
-        raise ConfigError(f"{name}={value!r}: must be {'above' if above_zero else 'at least'} 0")
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
+        raise ConfigError(f"{name}={value!r}: must be seconds, above 0 and at most 86400")
     return float(value)
 
 

@@ -79,6 +79,7 @@ class Publisher(Generic[EventT]):
         loop = self._loop
         if loop is None or loop.is_closed():
             coroutine.close()
+            _log.warning("callback_without_loop", extra={"event_kind": self._name})
             return
         asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
@@ -134,5 +135,5 @@ class _Subscriber(Generic[EventT]):
                 returned = self._callback(event)
                 if inspect.iscoroutine(returned):
                     self._owner.start_coroutine(returned)
-            except Exception:
+            except BaseException:  # sys.exit() in a callback must not end the subscription unheard
                 _log.exception("callback_failed", extra={"event_kind": self._name})

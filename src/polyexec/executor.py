@@ -45,6 +45,7 @@ from polyexec.models import (
     parse_token_id,
 )
 from polyexec.numbers import Number, to_micro
+from polyexec.paper import PaperExchange
 from polyexec.reconciliation import Reconciliation, reconcile
 from polyexec.results import TradeResult
 from polyexec.submission import Submission
@@ -81,6 +82,7 @@ class BaseExecutor:
             raise InputError("config", config, "must be an ExecutorConfig")
         self._config = config
         self._venue = venue
+        self._exchange: PaperExchange | None = None
         self._clock: Clock = clock or SystemClock()
         self._signer = build_signer(config)
         self._gate = Gate(
@@ -134,6 +136,19 @@ class BaseExecutor:
         if self._venue is None:
             raise UsageError("the executor is not open: use `async with Executor(config)`")
         return self._venue
+
+    @property
+    def exchange(self) -> PaperExchange:
+        """The embedded paper exchange of ``executor_mode="paper"``.
+
+        Raises
+        ------
+        UsageError
+            The executor is not open, or trades elsewhere.
+        """
+        if self._exchange is None:
+            raise UsageError("no embedded exchange: open an executor with executor_mode='paper'")
+        return self._exchange
 
     @property
     def trading_enabled(self) -> bool:
@@ -358,15 +373,20 @@ class BaseExecutor:
         for publisher in (self._results, self._signals, self._tops):
             publisher.bind(self._loop)
         config = self._config
+        url, trust = config.clob_url, config.ssl_context
+        if self._venue is None and config.executor_mode == "paper":
+            self._exchange = PaperExchange(clock=self._clock.time_ms, chain_id=config.chain_id)
+            await self._exchange.start()
+            url, trust = self._exchange.url, self._exchange.ssl_context
         credentials = await self._credentials()
         if self._venue is None:
             self._venue = ClobVenue(
-                config.clob_url,
+                url,
                 signer_address=self._signer.address,
                 maker_address=self._signer.funder,
                 signature_type=self._signer.signature_type,
                 credentials=credentials,
-                ssl_context=config.ssl_context,
+                ssl_context=trust,
                 timeout_s=config.post_timeout_s,
                 warm_interval_s=config.warm_interval_s,
                 chain_id=config.chain_id,
@@ -410,6 +430,8 @@ class BaseExecutor:
                     await self._idle.wait()
         if self._venue is not None and self._config.executor_mode != "off":
             await self._venue.close()
+        if self._exchange is not None:
+            await self._exchange.close()
         for publisher in (self._results, self._signals, self._tops):
             await asyncio.to_thread(publisher.close, _CLOSE_CALLBACKS_S)
 
@@ -424,6 +446,8 @@ class BaseExecutor:
 
     async def _credentials(self) -> ApiCredentials:
         config = self._config
+        if self._exchange is not None:
+            return self._exchange.credentials(config.private_key.reveal())
         if config.has_credentials:
             return ApiCredentials(
                 config.api_key.reveal(), config.api_secret.reveal(), config.api_passphrase.reveal()

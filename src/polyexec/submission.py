@@ -31,7 +31,9 @@ class Submission:
     @property
     def skipped(self) -> SkipReason | None:
         """Why the signal was refused here, or None: it was sent (or its turn has not come)."""
-        return self._future.result().skipped if self._future.done() else None
+        if not self._future.done() or self._future.exception() is not None:
+            return None
+        return self._future.result().skipped
 
     def done(self) -> bool:
         """The result is known."""

@@ -111,17 +111,17 @@ cdef uint64_t fee_units(
     cdef uint32_t[LIMBS] limbs
     cdef uint32_t variance = <uint32_t>(price_e4 * (10_000 - price_e4))
     cdef uint64_t rest
-    cdef int i
+    cdef int i, _power
     for i in range(LIMBS):
         limbs[i] = 0
     limbs[0] = <uint32_t>size_micro
     limbs[1] = <uint32_t>(<uint64_t>size_micro >> 32)
     multiply(limbs, factor * <uint32_t>rate_micro)
-    for i in range(exponent):
+    for _power in range(exponent):
         multiply(limbs, variance)
     # Floors nest: floor(floor(n / a) / b) == floor(n / (a * b)).
     rest = divide(limbs, 10_000_000)
-    for i in range(exponent):
+    for _power in range(exponent):
         rest |= divide(limbs, 100_000_000)
     is_exact[0] = rest == 0
     return <uint64_t>limbs[1] << 32 | limbs[0]

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TypeVar
 
 from polyexec.clob.http2 import (
@@ -38,6 +39,7 @@ log = logging.getLogger("polyexec.clob")
 _RECORD = 16_384
 _READS_PER_WAKEUP = 32
 _MAX_BLOCKED = 1024 * 1024
+_LOOP_CLOSED = "the event loop that reads the answers is closed"
 # What a socket or TLS object says when it has nothing to give or no room: not a fault.
 _BLOCKED = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, InterruptedError)
 
@@ -136,8 +138,10 @@ class OrderConnection:
             refused = self._send(method, path, headers, body, on_outcome, verdicts=verdicts)
             if not refused and self._pending and not self._timer_on:
                 arm = self._timer_on = True
-        if arm:
-            self._on_loop(self._arm, self._timeout_s)
+        if arm and not self._on_loop(self._arm, self._timeout_s):
+            # Closed between our look and now: nobody will read the answer.
+            with self._lock:
+                self._fail(_LOOP_CLOSED, verdicts)
         deliver(verdicts)
         return refused
 
@@ -173,6 +177,8 @@ class OrderConnection:
             self._read(verdicts)
         if self.reason:
             return self.reason
+        if self._loop.is_closed():
+            return _LOOP_CLOSED
         if self._blocked:
             return "the connection does not take bytes at the moment"
         try:
@@ -223,7 +229,8 @@ class OrderConnection:
         except OSError as error:
             self._fail(f"the connection broke while writing ({_describe(error)})", verdicts)
         else:
-            if sum(map(len, self._blocked)) > _MAX_BLOCKED:
+            # The first is what blocked, a request perhaps; behind it wait only acknowledgements.
+            if sum(map(len, islice(self._blocked, 1, None))) > _MAX_BLOCKED:
                 self._fail("the peer does not read", verdicts)
 
     def _read(self, verdicts: Verdicts) -> bool:
@@ -391,14 +398,15 @@ class OrderConnection:
             # The waiter may have given up at its own time limit.
             self._ready.exception()
 
-    def _on_loop(self, call: Callable[..., object], *args: object) -> None:
-        if threading.get_ident() == self._loop_thread:
-            self._loop.call_soon(call, *args)
-            return
+    def _on_loop(self, call: Callable[..., object], *args: object) -> bool:
         try:
-            self._loop.call_soon_threadsafe(call, *args)
-        except RuntimeError:
-            log.warning("loop_closed", extra={"call": getattr(call, "__name__", "")})
+            if threading.get_ident() == self._loop_thread:
+                self._loop.call_soon(call, *args)
+            else:
+                self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:  # how asyncio says that the loop is closed
+            return False
+        return True
 
 
 async def open_connection(

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from polyexec.core.answers import decode_json, parse_error
+from polyexec.core.asset_ids import is_position_id
 from polyexec.core.auth import ApiCredentials
 from polyexec.core.ports import Fill, OrderStatus
 from polyexec.enums import Generation, LegState, Side
@@ -138,12 +139,11 @@ def generation_of(token_id: str) -> Generation:
     """Return the order generation that a token id implies.
 
     The compact market record does not tell the generation; the market's ``version`` in the Gamma
-    metadata does, and outranks this. A Protocol V2 position id is a packed number whose bits 40
-    to 103 are reserved and zero; a conditional token id is a hash, so a false match has the chance
-    of 2**-64. Small made-up ids would pass too, so they are excluded.
+    metadata does, and outranks this. A conditional token id is a hash, so it passes for a Protocol
+    V2 position id with a chance of 2**-64. Small made-up ids would pass too: they are excluded.
     """
-    number = int(parse_token_id(token_id))
-    is_position = number >= 2**40 and (number >> 40) & (2**64 - 1) == 0
+    token_id = parse_token_id(token_id)
+    is_position = int(token_id) >= 2**40 and is_position_id(token_id)
     return Generation.EXCHANGE_V3 if is_position else Generation.CLOB_V2
 
 

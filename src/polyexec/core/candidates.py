@@ -196,7 +196,9 @@ def check_edge(
             return None, Skip(SkipReason.FEE_UNKNOWN, f"{_name(leg)}: taker fee rate not known")
     edge = compute_edge(legs, payout_micro)
     percent = policy.min_pnl_percent
-    if edge.cost_micro <= 0 or edge.net_micro * 100 < percent * edge.cost_micro:
+    # As a ratio of integers: a product of Decimals would round to the caller's decimal context.
+    parts, whole = percent.as_integer_ratio()
+    if edge.cost_micro <= 0 or edge.net_micro * 100 * whole < parts * edge.cost_micro:
         return edge, Skip(
             SkipReason.PNL_BELOW_THRESHOLD,
             f"net {from_micro(edge.net_micro)} on {from_micro(edge.cost_micro)}, "
@@ -206,7 +208,8 @@ def check_edge(
         per_set = sum(
             leg.quote_e4 if leg.side is Side.BUY else PRICE_SCALE - leg.quote_e4 for leg in legs
         )
-        if signal.profit_abs * PRICE_SCALE * 100 < percent * per_set:
+        claimed, scale = signal.profit_abs.as_integer_ratio()
+        if claimed * PRICE_SCALE * 100 * whole < parts * per_set * scale:
             return edge, Skip(
                 SkipReason.PNL_BELOW_THRESHOLD,
                 f"profit_abs={signal.profit_abs} on {from_e4(per_set)} per set, below {percent} %",
@@ -357,9 +360,8 @@ def _fee_reserve(
     """
     if not spends:
         return fee_micro
-    if exponent == 0:
-        return maker_micro * rate_micro // MICRO * PRICE_SCALE
-    worst = -(-maker_micro * rate_micro // MICRO)
+    shares_per_dollar = PRICE_SCALE if exponent == 0 else 1  # e 0: M x rate / p, p at least 1e-4
+    worst = -(-maker_micro * rate_micro * shares_per_dollar // MICRO)
     return max(fee_micro, -(-worst // 10) * 10)
 
 

@@ -86,5 +86,7 @@ class Gate:
         return SkipReason.COOLDOWN_ACTIVE if self._is_cooling(now_ns) else None
 
     def _is_cooling(self, now_ns: int) -> bool:
+        # Another thread may have stamped after this one read the clock: with the cooldown switched
+        # off that must not count as "too recent".
         last = self._last_executed_ns
-        return last is not None and now_ns - last < self._cooldown_ns
+        return last is not None and 0 < self._cooldown_ns > now_ns - last

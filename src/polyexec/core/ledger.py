@@ -95,6 +95,8 @@ class _Account:
         return self.settled + self.pending_in - self.pending_out
 
     def add(self, micro: int, at_ms: int) -> None:
+        if at_ms < self.as_of_ms:
+            return  # late news: the balance was taken since and contains it
         self.pending.append((at_ms, micro))
         if micro < 0:
             self.pending_out -= micro
@@ -140,11 +142,12 @@ class Ledger:
         wanted = tuple(claims)
         totals: dict[TokenId, int] = {}
         for asset, micro in wanted:
-            if micro <= 0:
+            if not micro > 0:
                 raise InternalError(f"cannot reserve {micro} micro-units")
             totals[asset] = totals.get(asset, 0) + micro
         with self._lock:
-            for asset, needed in totals.items():
+            # Shares first: a missing position is reported before missing money.
+            for asset, needed in sorted(totals.items(), key=_is_collateral):
                 available = self._account(asset).available
                 if available < needed:
                     return Shortage(asset, needed, available)
@@ -157,7 +160,11 @@ class Ledger:
             return tuple(made)
 
     def spend(self, reservation: Reservation, spent_micro: int, *, at_ms: int) -> None:
-        """Turn a part of a reservation into money that has left."""
+        """Turn a part of a reservation into money that left at ``at_ms``.
+
+        What left before the balance was taken is in it already and does not count again; the
+        same holds for :meth:`book`.
+        """
         with self._lock:
             self._check(reservation, spent_micro)
             account = self._account(reservation.asset)
@@ -250,6 +257,10 @@ class Ledger:
             raise InternalError(f"{r} does not add up")
         if r.held_micro == 0:
             del self._open[r.id]
+
+
+def _is_collateral(claim: tuple[TokenId, int]) -> bool:
+    return claim[0] == COLLATERAL
 
 
 def asset_given(side: Side, token_id: TokenId) -> TokenId:
