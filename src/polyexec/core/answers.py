@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import orjson
 
 from polyexec.enums import VenueMode
 from polyexec.errors import (
@@ -57,8 +58,11 @@ def decode_json(data: bytes) -> Any:
         It is not JSON, or too deep to be meant.
     """
     try:
+        # msgspec is as deep as the recursion limit, which other libraries raise beyond what the C
+        # stack holds (eth-account pulls in one); orjson stops at a depth of its own.
+        orjson.loads(data)
         return _decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, orjson.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
 
 
