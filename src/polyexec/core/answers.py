@@ -29,6 +29,7 @@ __all__ = ["OrderAnswer", "decode_json", "parse_error", "parse_order_answers"]
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 _MAX_TEXT = 500
+_MAX_UNCHECKED_DEPTH = 200
 
 
 class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,9 +59,10 @@ def decode_json(data: bytes) -> Any:
         It is not JSON, or too deep to be meant.
     """
     try:
-        # msgspec is as deep as the recursion limit, which other libraries raise beyond what the C
+        # msgspec goes as deep as the recursion limit, which other libraries raise beyond what the C
         # stack holds (eth-account pulls in one); orjson stops at a depth of its own.
-        orjson.loads(data)
+        if data.count(b"[") + data.count(b"{") > _MAX_UNCHECKED_DEPTH:
+            orjson.loads(data)
         return _decoder.decode(data)
     except (msgspec.MsgspecError, orjson.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
