@@ -148,6 +148,9 @@ class ExecutorConfig(Record):
         Seconds after the write until the outcome of a POST counts as unknown.
     warm_interval_s : float
         Seconds between light requests that keep the connection warm.
+    follow_interval_s : float
+        Seconds between questions about orders that are not final (resting, unknown, or with fills
+        whose exact fee is not known yet).
     builder_code : str
         bytes32 hex put into every order; empty: zero.
     min_profit_bps, min_profit_abs : number
@@ -174,6 +177,7 @@ class ExecutorConfig(Record):
         "default_size_micro",
         "engine_mode",
         "executor_mode",
+        "follow_interval_s",
         "max_in_flight",
         "min_pnl_threshold_percent",
         "min_profit_abs",
@@ -216,6 +220,7 @@ class ExecutorConfig(Record):
         "order_type",
         "post_timeout_s",
         "warm_interval_s",
+        "follow_interval_s",
         "builder_code",
         "min_profit_bps",
         "min_profit_abs",
@@ -246,6 +251,7 @@ class ExecutorConfig(Record):
     order_type: OrderType
     post_timeout_s: float
     warm_interval_s: float
+    follow_interval_s: float
     builder_code: str
     min_profit_bps: Decimal
     min_profit_abs: Decimal
@@ -281,6 +287,7 @@ class ExecutorConfig(Record):
         order_type: OrderType | str = OrderType.GTC,
         post_timeout_s: float = 5.0,
         warm_interval_s: float = 20.0,
+        follow_interval_s: float = 2.0,
         builder_code: str = "",
         min_profit_bps: Number = 5,
         min_profit_abs: Number = 0,
@@ -323,6 +330,7 @@ class ExecutorConfig(Record):
             order_type=_default_order_type(order_type),
             post_timeout_s=_seconds("post_timeout_s", post_timeout_s),
             warm_interval_s=_seconds("warm_interval_s", warm_interval_s),
+            follow_interval_s=_seconds("follow_interval_s", follow_interval_s),
             builder_code=_builder_code(builder_code),
             min_profit_bps=_checked("min_profit_bps", to_decimal, min_profit_bps),
             min_profit_abs=_checked("min_profit_abs", to_decimal, min_profit_abs),

@@ -8,6 +8,8 @@ closed by the fills of the order, in any order and any number of times.
 import threading
 from collections.abc import Sequence
 
+import msgspec
+
 from polyexec import _impl
 from polyexec.core.candidates import WORST_FEE_RATE_MICRO, PricedLeg
 from polyexec.core.ledger import COLLATERAL, Ledger, Reservation
@@ -17,7 +19,18 @@ from polyexec.enums import LegState, Side
 from polyexec.models import OrderId
 from polyexec.numbers import MICRO, PRICE_SCALE
 
-__all__ = ["OrderTracker", "TrackedOrder", "total_fee_bound"]
+__all__ = ["FeeRule", "OrderTracker", "TrackedOrder", "total_fee_bound"]
+
+
+class FeeRule(msgspec.Struct, frozen=True):
+    """A market's taker fee."""
+
+    rate_micro: int
+    exponent: int
+
+    def fee_micro(self, fill: Fill) -> int:
+        """Return what the exchange charges a taker for one fill."""
+        return _impl.fill_fee(fill.price_e4, fill.size_micro, self.rate_micro, self.exponent)
 
 
 class TrackedOrder:
@@ -78,7 +91,9 @@ class OrderTracker:
                 self._orders[order_id] = order
             return order.fee_micro
 
-    def book_fills(self, order_id: OrderId, fills: Sequence[Fill], state: LegState) -> None:
+    def book_fills(
+        self, order_id: OrderId, fills: Sequence[Fill], state: LegState, fee_rule: FeeRule
+    ) -> None:
         """Book the exact figures of an order: all of its fills, and its state of now.
 
         Idempotent: the same fills again change nothing. Fills that failed to settle do not count.
@@ -93,7 +108,7 @@ class OrderTracker:
                 paid = order.paid_micro  # the answer's total is exact; price x size need not be
             else:
                 paid = sum(fill.price_e4 * fill.size_micro // PRICE_SCALE for fill in counted)
-            fee = sum(_fee(order.leg, fill) for fill in counted if fill.is_taker)
+            fee = sum(fee_rule.fee_micro(fill) for fill in counted if fill.is_taker)
             if filled < order.filled_micro:
                 return  # older than what the answer already proved
             self._book(order, filled, paid, fee)
@@ -146,8 +161,3 @@ def total_fee_bound(leg: PricedLeg, filled_micro: int, paid_micro: int) -> int:
         denominator *= filled_micro * filled_micro
     fee = -(-numerator // denominator)
     return -(-fee // 10) * 10
-
-
-def _fee(leg: PricedLeg, fill: Fill) -> int:
-    rate = WORST_FEE_RATE_MICRO if leg.fee_rate_micro is None else leg.fee_rate_micro
-    return _impl.fill_fee(fill.price_e4, fill.size_micro, rate, leg.fee_exponent)
