@@ -64,7 +64,8 @@ def decode_json(data: bytes) -> Any:
         if data.count(b"[") + data.count(b"{") > _MAX_UNCHECKED_DEPTH:
             orjson.loads(data)
         return _decoder.decode(data)
-    except (msgspec.MsgspecError, orjson.JSONDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, orjson.JSONDecodeError, RecursionError, ArithmeticError) as error:
+        # Arithmetic: an exponent beyond what a Decimal can hold.
         raise ValueError(f"not JSON: {error}") from None
 
 

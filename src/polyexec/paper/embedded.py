@@ -277,7 +277,7 @@ class PaperExchange:
             min_order_size_micro=to_micro(min_order_size, "min_order_size"),
             outcomes=outcomes,
         )
-        self.engine.add_market(market)
+        self._exchange.add_market(market)
         return market
 
     def market(self, token_id: str | int) -> PaperMarket:
@@ -328,6 +328,7 @@ class PaperExchange:
     def subscribe(self, callback: Callable[[MarketMessage], None]) -> Callable[[], None]:
         """Get every market-channel message (``book``, ``price_change``, ...) as a dict.
 
+        First the ``book`` of every token there is; those of new markets follow when they open.
         Called synchronously, in order, while the book changes; a callback must not place orders.
         Returns the function that ends it.
         """

@@ -191,6 +191,12 @@ class Exchange:
 
     # --- markets ------------------------------------------------------------------------------
 
+    def add_market(self, market: PaperMarket) -> None:
+        """Open a market; subscribers get its empty books to build on."""
+        self.engine.add_market(market)
+        if self._subscribers:
+            self._publish_books(market)
+
     def market_of(self, token_id: str) -> tuple[PaperMarket, int]:
         """Return a token's market and its place in it."""
         found = self.engine.tokens.get(token_id)
@@ -305,8 +311,10 @@ class Exchange:
     # --- market channel -----------------------------------------------------------------------
 
     def subscribe(self, callback: Callable[[MarketMessage], None]) -> Callable[[], None]:
-        """Call back with every market-channel message; returns the way to stop it."""
+        """Call back with a snapshot of every book, then with every message; returns the way out."""
         self._subscribers.append(callback)
+        for token_id in self.engine.tokens:
+            callback(self.snapshot(token_id))
 
         def unsubscribe() -> None:
             if callback in self._subscribers:
@@ -333,8 +341,11 @@ class Exchange:
         elif isinstance(event, Filled):
             self._publish(views.last_trade_message(event, self.clock()))
         elif isinstance(event, BookTraded):
-            for token_id in event.market.token_ids:
-                self._publish(self.snapshot(token_id))
+            self._publish_books(event.market)
+
+    def _publish_books(self, market: PaperMarket) -> None:
+        for token_id in market.token_ids:
+            self._publish(self.snapshot(token_id))
 
     def _publish(self, message: MarketMessage) -> None:
         for callback in tuple(self._subscribers):
