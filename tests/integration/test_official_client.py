@@ -1,4 +1,4 @@
-"""py-clob-client-v2, unchanged, trades on the paper exchange: proof that it is honest."""
+"""The official clients, unchanged, trade on the paper exchange: proof that it is honest."""
 
 import asyncio
 import importlib.util
@@ -15,28 +15,27 @@ from eth_account import Account
 from polyexec import paper
 from polyexec.enums import Generation
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("py_clob_client_v2") is None,
-    reason="py-clob-client-v2 is not installed",
-)
-SCRIPT = Path(__file__).with_name("official_client.py")
+HERE = Path(__file__).parent
 KEY = "0x" + "42" * 32
 
 
-async def trade(
-    exchange: paper.PaperExchange, market: paper.PaperMarket, tmp_path: Path
+def needs(package: str, name: str) -> pytest.MarkDecorator:
+    missing = importlib.util.find_spec(package) is None
+    return pytest.mark.skipif(missing, reason=f"{name} is not installed")
+
+
+async def run_client(
+    exchange: paper.PaperExchange, folder: Path, script: str, *arguments: str
 ) -> dict[str, Any]:
-    """Run the client in a process of its own, trusting the exchange as any httpx program would."""
-    environment = dict(os.environ) | {"SSL_CERT_FILE": str(exchange.write_ca(tmp_path / "ca.pem"))}
+    """Run a client in a process of its own, trusting the exchange as any httpx program would."""
+    environment = dict(os.environ) | {"SSL_CERT_FILE": str(exchange.write_ca(folder / "ca.pem"))}
     environment = {k: v for k, v in environment.items() if not k.lower().endswith("_proxy")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(SCRIPT),
+        str(HERE / script),
         exchange.url,
         KEY,
-        market.condition_id,
-        market.yes,
-        market.no,
+        *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment,
@@ -47,6 +46,7 @@ async def trade(
     return seen
 
 
+@needs("py_clob_client_v2", "py-clob-client-v2")
 @pytest.mark.parametrize("neg_risk", [False, True], ids=["standard", "neg-risk"])
 async def test_official_client_trades(tmp_path: Path, neg_risk: bool) -> None:
     async with paper.PaperExchange() as exchange:
@@ -56,7 +56,14 @@ async def test_official_client_trades(tmp_path: Path, neg_risk: bool) -> None:
         )
         address = Account.from_key(KEY).address
         exchange.deposit(address, 200)
-        seen = await trade(exchange, market, tmp_path)
+        seen = await run_client(
+            exchange,
+            tmp_path,
+            "official_client.py",
+            market.condition_id,
+            market.yes,
+            market.no,
+        )
 
         assert seen["ok"] == "OK"
         assert seen["same_key"]
@@ -107,6 +114,35 @@ async def test_official_client_trades(tmp_path: Path, neg_risk: bool) -> None:
         assert seen["left"] == []
         assert seen["deleted"] == "OK"
         assert seen["after"][0] == 401
+        exchange.audit()
+
+
+@needs("polymarket", "polymarket-client")
+@pytest.mark.parametrize("generation", [Generation.CLOB_V2, Generation.EXCHANGE_V3])
+async def test_unified_client_trades(tmp_path: Path, generation: Generation) -> None:
+    async with paper.PaperExchange() as exchange:
+        market = exchange.add_market("unified", generation=generation, fee_rate="0.07")
+        exchange.seed_book(market.yes, bids=[("0.35", 10)], asks=[("0.40", 100)])
+        exchange.deposit(Account.from_key(KEY).address, 200)
+        seen = await run_client(exchange, tmp_path, "unified_client.py", market.yes)
+
+        assert seen["resting"] == [True, "live"]
+        assert seen["taken"] == ["matched", "4", "10"]
+        assert seen["batch"] == [
+            [True, "live", "0", "0"],
+            [
+                False,
+                "post_only_would_cross",
+                "invalid post-only order: order crosses book",
+            ],
+            [True, "matched", "2.5", "0.875"],
+        ]
+        assert seen["open"] == ["0.3", "0.2"]
+        assert seen["trades"] == [["BUY", "10", "CONFIRMED"], ["SELL", "2.5", "CONFIRMED"]]
+        spent = Decimal(4) - Decimal("0.875") + exchange.fees_collected
+        assert Decimal(seen["money"]) / 10**6 == 200 - spent
+        assert seen["order"] == ["LIVE", "10"]
+        assert seen["canceled"] == 2
         exchange.audit()
 
 
