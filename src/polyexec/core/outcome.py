@@ -91,7 +91,10 @@ def _match(legs: Sequence[SentLeg], answers: Sequence[OrderAnswer]) -> list[Orde
     Answers come in request order, so an answer without an id may be taken by place, but only when
     the counts agree and no id contradicts the places.
     """
-    by_id = {answer.order_id.lower(): answer for answer in answers if answer.order_id}
+    by_id: dict[str, OrderAnswer | None] = {}
+    for answer in answers:
+        key = answer.order_id.lower()
+        by_id[key] = None if key in by_id else answer  # twice: which one is true is not known
     ordered = len(answers) == len(legs) and all(
         not answer.order_id or answer.order_id.lower() == leg.order_id
         for leg, answer in zip(legs, answers, strict=True)
@@ -104,7 +107,8 @@ def _match(legs: Sequence[SentLeg], answers: Sequence[OrderAnswer]) -> list[Orde
 def _classify_leg(leg: SentLeg, answer: OrderAnswer) -> LegOutcome:
     error = answer.error
     if error:
-        refused = not answer.order_id and not any(m in error.lower() for m in _NOT_A_REFUSAL)
+        has_no_id = not answer.order_id and "orderID" not in answer.malformed
+        refused = has_no_id and not any(mark in error.lower() for mark in _NOT_A_REFUSAL)
         return LegOutcome(state=LegState.REJECTED if refused else LegState.UNKNOWN, error=error)
     if not answer.success or not answer.order_id or answer.malformed:
         return LegOutcome(

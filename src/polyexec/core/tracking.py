@@ -7,6 +7,9 @@ closed by the fills of the order, in any order and any number of times.
 
 import threading
 from collections.abc import Sequence
+from typing import Final
+
+import msgspec
 
 from polyexec import _impl
 from polyexec.core.candidates import WORST_FEE_RATE_MICRO, PricedLeg
@@ -17,20 +20,54 @@ from polyexec.enums import LegState, Side
 from polyexec.models import OrderId
 from polyexec.numbers import MICRO, PRICE_SCALE
 
-__all__ = ["OrderTracker", "TrackedOrder", "total_fee_bound"]
+__all__ = ["FeeRule", "OrderTracker", "TrackedOrder", "total_fee_bound"]
+
+
+class FeeRule(msgspec.Struct, frozen=True):
+    """A market's taker fee."""
+
+    rate_micro: int
+    exponent: int
+
+    def fee_micro(self, fill: Fill) -> int:
+        """Return what the exchange charges a taker for one fill."""
+        return _impl.fill_fee(fill.price_e4, fill.size_micro, self.rate_micro, self.exponent)
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """Shares, collateral and fee that moved at one time."""
+
+    filled_micro: int = 0
+    paid_micro: int = 0
+    fee_micro: int = 0
+
+    def plus(self, other: "Flow", sign: int = 1) -> "Flow":
+        return Flow(
+            self.filled_micro + sign * other.filled_micro,
+            self.paid_micro + sign * other.paid_micro,
+            self.fee_micro + sign * other.fee_micro,
+        )
+
+
+_NOTHING: Final = Flow()
 
 
 class TrackedOrder:
-    """One of our orders, and what the ledger has booked for it so far."""
+    """One of our orders, and what the ledger has booked for it so far.
+
+    ``flows`` keeps each movement with its time, because a balance that was taken later contains
+    it: a correction of such a movement must not count again.
+    """
 
     __slots__ = (
-        "fee_micro",
-        "filled_micro",
+        "answer",
+        "answer_ms",
+        "flows",
         "leg",
         "order_id",
-        "paid_micro",
         "reservation",
         "state",
+        "times",
     )
 
     def __init__(
@@ -40,9 +77,20 @@ class TrackedOrder:
         self.leg = leg
         self.reservation = reservation
         self.state = state
-        self.filled_micro = 0
-        self.paid_micro = 0
-        self.fee_micro = 0
+        self.answer = _NOTHING
+        self.answer_ms = 0
+        self.flows: dict[int, Flow] = {}
+        self.times: dict[tuple[object, ...], int] = {}
+
+    @property
+    def filled_micro(self) -> int:
+        """Shares that are booked as traded."""
+        return sum(flow.filled_micro for flow in self.flows.values())
+
+    @property
+    def fee_micro(self) -> int:
+        """Taker fee that is booked."""
+        return sum(flow.fee_micro for flow in self.flows.values())
 
     def __repr__(self) -> str:
         return f"TrackedOrder({self.order_id[:10]}…, {self.state}, filled={self.filled_micro})"
@@ -71,51 +119,79 @@ class OrderTracker:
         with self._lock:
             if outcome.filled_micro:
                 fee = total_fee_bound(leg, outcome.filled_micro, outcome.paid_micro)
-                self._book(order, outcome.filled_micro, outcome.paid_micro, fee)
+                order.answer = Flow(outcome.filled_micro, outcome.paid_micro, fee)
+                order.answer_ms = self._clock.time_ms()
+                self._book(order, {order.answer_ms: order.answer})
             if not outcome.state.is_open:
                 self._end(reservation)
-            if outcome.state.is_open or order.filled_micro:
+            if outcome.state.is_open or outcome.filled_micro:
                 self._orders[order_id] = order
             return order.fee_micro
 
-    def book_fills(self, order_id: OrderId, fills: Sequence[Fill], state: LegState) -> None:
+    def book_fills(
+        self, order_id: OrderId, fills: Sequence[Fill], state: LegState, fee_rule: FeeRule
+    ) -> None:
         """Book the exact figures of an order: all of its fills, and its state of now.
 
-        Idempotent: the same fills again change nothing. Fills that failed to settle do not count.
+        Idempotent: the same fills again change nothing. A fill that failed to settle gives its
+        money and shares back.
         """
         with self._lock:
             order = self._orders.get(order_id)
-            if order is None:
-                return
-            counted = [fill for fill in fills if fill.status != "FAILED"]
-            filled = sum(fill.size_micro for fill in counted)
-            if filled == order.filled_micro:
-                paid = order.paid_micro  # the answer's total is exact; price x size need not be
-            else:
-                paid = sum(fill.price_e4 * fill.size_micro // PRICE_SCALE for fill in counted)
-            fee = sum(_fee(order.leg, fill) for fill in counted if fill.is_taker)
-            if filled < order.filled_micro:
-                return  # older than what the answer already proved
-            self._book(order, filled, paid, fee)
+            if order is None or sum(fill.size_micro for fill in fills) < order.filled_micro:
+                return  # not ours, or older than what is proved already
+            self._book(order, self._flows(order, fills, fee_rule))
             order.state = state
             if not state.is_open:
                 self._end(order.reservation)
                 del self._orders[order_id]
 
-    def _book(self, order: TrackedOrder, filled: int, paid: int, fee: int) -> None:
-        """Move the ledger from what was booked of the order to these totals."""
-        at_ms = self._clock.time_ms()
-        ledger, leg = self._ledger, order.leg
-        shares = filled - order.filled_micro
-        money = paid - order.paid_micro
-        extra_fee = fee - order.fee_micro
-        if leg.side is Side.BUY:
-            self._spend(order.reservation, money + extra_fee, at_ms)
-            ledger.book(leg.token_id, shares, at_ms=at_ms)
-        else:
-            self._spend(order.reservation, shares, at_ms)
-            ledger.book(COLLATERAL, money - extra_fee, at_ms=at_ms)
-        order.filled_micro, order.paid_micro, order.fee_micro = filled, paid, fee
+    def _flows(
+        self, order: TrackedOrder, fills: Sequence[Fill], fee_rule: FeeRule
+    ) -> dict[int, Flow]:
+        """Return what the fills moved, by time."""
+        now = self._clock.time_ms()
+        flows: dict[int, Flow] = {}
+        for fill in fills:
+            key = (fill.trade_id, fill.price_e4, fill.size_micro)
+            failed = fill.status == "FAILED"
+            at_ms = order.times.get(key)
+            if at_ms is None:
+                if order.answer.filled_micro and fill.match_time_s * 1000 <= order.answer_ms:
+                    at_ms = order.answer_ms
+                elif failed:
+                    continue  # never counted
+                else:
+                    # whole seconds: the end of that one; 0 where the exchange gave no time
+                    at_ms = min(now, fill.match_time_s * 1000 + 999) if fill.match_time_s else now
+                order.times[key] = at_ms
+            fee = fee_rule.fee_micro(fill) if fill.is_taker else 0
+            flow = Flow(fill.size_micro, fill.price_e4 * fill.size_micro // PRICE_SCALE, fee)
+            flows[at_ms] = flows.get(at_ms, _NOTHING).plus(flow)
+            if failed:
+                back_ms = order.times.setdefault((*key, "back"), now)
+                flows[back_ms] = flows.get(back_ms, _NOTHING).plus(flow, -1)
+        answered = flows.get(order.answer_ms)
+        if answered is not None and answered.filled_micro == order.answer.filled_micro:
+            # the answer's total is exact; price x size need not be
+            flows[order.answer_ms] = msgspec.structs.replace(
+                answered, paid_micro=order.answer.paid_micro
+            )
+        return flows
+
+    def _book(self, order: TrackedOrder, flows: dict[int, Flow]) -> None:
+        """Move the ledger from what was booked of the order to these flows."""
+        for at_ms in sorted(order.flows.keys() | flows.keys()):
+            booked = order.flows.get(at_ms, _NOTHING)
+            change = flows.get(at_ms, _NOTHING).plus(booked, -1)
+            shares, money, fee = change.filled_micro, change.paid_micro, change.fee_micro
+            if order.leg.side is Side.BUY:
+                self._spend(order.reservation, money + fee, at_ms)
+                self._ledger.book(order.leg.token_id, shares, at_ms=at_ms)
+            else:
+                self._spend(order.reservation, shares, at_ms)
+                self._ledger.book(COLLATERAL, money - fee, at_ms=at_ms)
+        order.flows = flows
 
     def _end(self, reservation: Reservation) -> None:
         if reservation.is_open:
@@ -130,24 +206,25 @@ class OrderTracker:
 
 
 def total_fee_bound(leg: PricedLeg, filled_micro: int, paid_micro: int) -> int:
-    """Return the taker fee of a fill known only by its totals: never less than the true one.
+    """Return the taker fee of fills known only by their totals, at most.
 
-    The curve is concave for the exponents 0 and 1, so the fee at the average price bounds the sum
-    over the fills; each fill is rounded by itself, which the rounding up to 1e-5 does not cover,
-    so the exact figure waits for the fills.
+    The curve is concave for the exponents 0 and 1, so there the fee at the average price bounds
+    the sum over the fills; for higher ones the dearest price that the limit allows does. Each fill
+    is rounded by itself, which the rounding up to 1e-5 does not cover: the exact figure waits for
+    the fills.
     """
     rate = WORST_FEE_RATE_MICRO if leg.fee_rate_micro is None else leg.fee_rate_micro
     e = leg.fee_exponent
-    # size * rate * (p(1-p))^e with p = paid/filled, in exact integers
+    part, whole = paid_micro, filled_micro
+    if e > 1:
+        half = PRICE_SCALE // 2
+        part = min(leg.limit_e4, half) if leg.side is Side.BUY else max(leg.limit_e4, half)
+        whole = PRICE_SCALE
+    # size * rate * (p(1-p))^e with p = part/whole, in exact integers
     numerator = filled_micro * rate
     denominator = MICRO
     for _ in range(e):
-        numerator *= paid_micro * (filled_micro - paid_micro)
-        denominator *= filled_micro * filled_micro
+        numerator *= part * (whole - part)
+        denominator *= whole * whole
     fee = -(-numerator // denominator)
     return -(-fee // 10) * 10
-
-
-def _fee(leg: PricedLeg, fill: Fill) -> int:
-    rate = WORST_FEE_RATE_MICRO if leg.fee_rate_micro is None else leg.fee_rate_micro
-    return _impl.fill_fee(fill.price_e4, fill.size_micro, rate, leg.fee_exponent)
