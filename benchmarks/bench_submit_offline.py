@@ -1,4 +1,4 @@
-"""From a signal to the bytes of the request: validate, reserve, price, sign, encode, authenticate."""
+"""From a signal to the bytes of the request: validate, reserve, price, sign, encode."""
 
 import json
 import time

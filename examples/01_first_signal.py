@@ -10,10 +10,11 @@ PRIVATE_KEY = "0x" + "11" * 32
 
 async def main() -> None:
     async with px.paper.PaperExchange() as exchange:
-        # A market whose YES and NO together cost 0.96, and pay 1.
-        market = exchange.add_market("btc-above-100k", tick_size="0.01", fee_rate="0")
-        exchange.seed_book(market.yes, bids=[("0.44", "100")], asks=[("0.46", "100")])
-        exchange.seed_book(market.no, bids=[("0.48", "100")], asks=[("0.50", "100")])
+        # Two markets of which one will pay: together they cost 0.96.
+        above = exchange.add_market("btc-above-100k", tick_size="0.01", fee_rate="0")
+        below = exchange.add_market("btc-below-100k", tick_size="0.01", fee_rate="0")
+        exchange.seed_book(above.yes, bids=[("0.44", "100")], asks=[("0.46", "100")])
+        exchange.seed_book(below.yes, bids=[("0.48", "100")], asks=[("0.50", "100")])
         exchange.deposit(px.OrderSigner(PRIVATE_KEY).address, "1000")
 
         creds = exchange.credentials(PRIVATE_KEY)
@@ -28,8 +29,8 @@ async def main() -> None:
         )
         signal = px.LegsSignal(
             legs=[
-                px.Leg(market.yes, "BUY", "0.46", 10, tick_size="0.01", fee_rate=0),
-                px.Leg(market.no, "BUY", "0.50", 10, tick_size="0.01", fee_rate=0),
+                px.Leg(above.yes, "BUY", "0.46", 10, tick_size="0.01", fee_rate=0),
+                px.Leg(below.yes, "BUY", "0.50", 10, tick_size="0.01", fee_rate=0),
             ],
             payout=1,
         )

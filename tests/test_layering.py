@@ -13,7 +13,16 @@ LAYERS = {
     1: {"models", "enums", "errors", "constants", "config", "numbers", "results"},
     2: {"core"},
     3: {"clob", "paper", "journal", "observers"},
-    4: {"executor", "sync", "submission", "dispatch", "engine", "backtest"},
+    4: {
+        "executor",
+        "sync",
+        "submission",
+        "dispatch",
+        "reconciliation",
+        "build",
+        "engine",
+        "backtest",
+    },
     5: {"cli", "demo", "__main__"},
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}

@@ -14,7 +14,9 @@ from polyexec.core.orders import Amounts, Order, encode_order
 from polyexec.enums import Generation, OrderType
 from polyexec.errors import PolyexecError
 from polyexec.executor import build_signer
+from polyexec.models import Leg, LegsSignal
 from polyexec.numbers import from_micro
+from polyexec.sync import Executor as SyncExecutor
 
 __all__ = ["main"]
 
@@ -49,20 +51,30 @@ def _parser() -> argparse.ArgumentParser:
     replay.set_defaults(run=_demo, seed=1, steps=0)
 
     sign = commands.add_parser("sign", help="sign an order and print the body of POST /order")
-    sign.add_argument("token_id")
-    sign.add_argument("side", choices=("BUY", "SELL"))
-    sign.add_argument("price")
-    sign.add_argument("size")
-    sign.add_argument("--tick-size", default="0.01")
-    sign.add_argument("--order-type", default="GTC", choices=("GTC", "FOK", "FAK"))
-    sign.add_argument("--neg-risk", action="store_true")
-    sign.add_argument("--generation", default="2", choices=("1", "2", "3"))
-    sign.add_argument("--dotenv", type=Path, help="read settings from this file too")
+    _add_order_arguments(sign)
     sign.set_defaults(run=_sign)
+
+    submit = commands.add_parser(
+        "submit", help="send one order to the exchange of the settings and print what happened"
+    )
+    _add_order_arguments(submit)
+    submit.set_defaults(run=_submit)
 
     build = commands.add_parser("build-info", help="which compiled parts and libraries are in use")
     build.set_defaults(run=_build_info)
     return parser
+
+
+def _add_order_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("token_id")
+    parser.add_argument("side", choices=("BUY", "SELL"))
+    parser.add_argument("price")
+    parser.add_argument("size")
+    parser.add_argument("--tick-size", default="0.01")
+    parser.add_argument("--order-type", default="GTC", choices=("GTC", "FOK", "FAK"))
+    parser.add_argument("--neg-risk", action="store_true")
+    parser.add_argument("--generation", default="2", choices=("1", "2", "3"))
+    parser.add_argument("--dotenv", type=Path, help="read settings from this file too")
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -105,6 +117,29 @@ def _immediate_amounts(options: argparse.Namespace) -> Amounts:
     return market_amounts(
         from_micro(amount), options.price, options.side, tick_size=options.tick_size
     )
+
+
+def _submit(options: argparse.Namespace) -> int:
+    """Send the order through the whole path; REAL_TRADING_ENABLED must say true."""
+    config = ExecutorConfig.from_env(dotenv=options.dotenv)
+    leg = Leg(
+        options.token_id,
+        options.side,
+        options.price,
+        options.size,
+        options.order_type,
+        neg_risk=options.neg_risk,
+        tick_size=options.tick_size,
+        generation=options.generation,
+    )
+    with SyncExecutor(config) as executor:
+        result = executor.submit(LegsSignal([leg])).result()
+    if result.skipped is not None:
+        print(f"skipped {result.skipped}: {result.detail}")
+    for one in result.legs:
+        error = f" ({one.error})" if one.error else ""
+        print(f"{one.state} {one.order_id} filled {one.filled_size} of {one.size}{error}")
+    return 0 if result.success else 1
 
 
 def _build_info(options: argparse.Namespace) -> int:

@@ -147,7 +147,10 @@ class ExecutorConfig(Record):
     post_timeout_s : float
         Seconds after the write until the outcome of a POST counts as unknown.
     warm_interval_s : float
-        Seconds between light requests that keep the connection warm; 0 switches them off.
+        Seconds between light requests that keep the connection warm.
+    follow_interval_s : float
+        Seconds between questions about orders that are not final (resting, unknown, or with fills
+        whose exact fee is not known yet).
     builder_code : str
         bytes32 hex put into every order; empty: zero.
     min_profit_bps, min_profit_abs : number
@@ -174,6 +177,7 @@ class ExecutorConfig(Record):
         "default_size_micro",
         "engine_mode",
         "executor_mode",
+        "follow_interval_s",
         "max_in_flight",
         "min_pnl_threshold_percent",
         "min_profit_abs",
@@ -216,6 +220,7 @@ class ExecutorConfig(Record):
         "order_type",
         "post_timeout_s",
         "warm_interval_s",
+        "follow_interval_s",
         "builder_code",
         "min_profit_bps",
         "min_profit_abs",
@@ -246,6 +251,7 @@ class ExecutorConfig(Record):
     order_type: OrderType
     post_timeout_s: float
     warm_interval_s: float
+    follow_interval_s: float
     builder_code: str
     min_profit_bps: Decimal
     min_profit_abs: Decimal
@@ -281,6 +287,7 @@ class ExecutorConfig(Record):
         order_type: OrderType | str = OrderType.GTC,
         post_timeout_s: float = 5.0,
         warm_interval_s: float = 20.0,
+        follow_interval_s: float = 2.0,
         builder_code: str = "",
         min_profit_bps: Number = 5,
         min_profit_abs: Number = 0,
@@ -321,8 +328,9 @@ class ExecutorConfig(Record):
             max_in_flight=_whole("max_in_flight", max_in_flight, 1),
             queue_size=_whole("queue_size", queue_size, 1),
             order_type=_default_order_type(order_type),
-            post_timeout_s=_seconds("post_timeout_s", post_timeout_s, above_zero=True),
+            post_timeout_s=_seconds("post_timeout_s", post_timeout_s),
             warm_interval_s=_seconds("warm_interval_s", warm_interval_s),
+            follow_interval_s=_seconds("follow_interval_s", follow_interval_s),
             builder_code=_builder_code(builder_code),
             min_profit_bps=_checked("min_profit_bps", to_decimal, min_profit_bps),
             min_profit_abs=_checked("min_profit_abs", to_decimal, min_profit_abs),
@@ -513,11 +521,9 @@ def _whole(name: str, value: object, least: int) -> int:
     return value
 
 
-def _seconds(name: str, value: object, *, above_zero: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"{name}={value!r}: must be seconds")
-    if not (0 < value < 1e6 or (value == 0 and not above_zero)):
-        raise ConfigError(f"{name}={value!r}: must be {'above' if above_zero else 'at least'} 0")
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
+        raise ConfigError(f"{name}={value!r}: must be seconds, above 0 and at most 86400")
     return float(value)
 
 

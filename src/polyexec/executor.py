@@ -46,7 +46,7 @@ from polyexec.models import (
 )
 from polyexec.numbers import Number, to_micro
 from polyexec.paper import PaperExchange
-from polyexec.reconciliation import Reconciliation, reconcile
+from polyexec.reconciliation import Reconciliation, follow_orders, reconcile
 from polyexec.results import TradeResult
 from polyexec.submission import Submission
 
@@ -54,6 +54,7 @@ __all__ = ["BaseExecutor", "Executor", "SystemClock", "build_signer"]
 
 _log = logging.getLogger("polyexec.executor")
 _CLOSE_CALLBACKS_S: Final = 2.0
+_FOLLOWED_AT_ONCE: Final = 20
 
 
 class SystemClock:
@@ -361,6 +362,17 @@ class BaseExecutor:
                 except PolyexecError:
                     _log.exception("queued_signal_failed")
 
+    async def _follow_orders(self) -> None:
+        """Ask now and then for orders that are not final, so that their money becomes final."""
+        while True:
+            await asyncio.sleep(self._config.follow_interval_s)
+            # The oldest first, and only so many: asking shares its rate limit with the bot.
+            orders = self._tracker.orders[:_FOLLOWED_AT_ONCE]
+            try:
+                await follow_orders(self.venue, self._tracker, orders)
+            except PolyexecError as error:
+                _log.warning("follow_failed", extra={"error": str(error)})
+
     # lifecycle --------------------------------------------------------------------------------
 
     async def _open(self) -> None:
@@ -410,7 +422,10 @@ class BaseExecutor:
             stopwatch=time.perf_counter_ns,
             builder=config.builder_code,
         )
-        self._tasks.append(asyncio.create_task(self._drain_queue(self._queue_ready)))
+        self._tasks = [
+            asyncio.create_task(self._drain_queue(self._queue_ready)),
+            asyncio.create_task(self._follow_orders()),
+        ]
         if config.executor_mode != "off":
             await self._refresh_balance()
 

@@ -1,16 +1,17 @@
 """Our books against the exchange's: follow up what is not final, then compare everything."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from polyexec.core.candidates import WORST_FEE_RATE_MICRO, PricedLeg
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.ports import Venue
-from polyexec.core.tracking import OrderTracker, TrackedOrder
+from polyexec.core.tracking import FeeRule, OrderTracker, TrackedOrder
 from polyexec.enums import LegState
 from polyexec.models import OrderId, TokenId
 
-__all__ = ["Reconciliation", "reconcile"]
+__all__ = ["Reconciliation", "follow_orders", "reconcile"]
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
@@ -38,8 +39,7 @@ class Reconciliation(msgspec.Struct, frozen=True):
 
 async def reconcile(venue: Venue, ledger: Ledger, tracker: OrderTracker) -> Reconciliation:
     """Ask the exchange for every order that is not final, for the balance and the positions."""
-    for order in tracker.orders:
-        await _follow(venue, tracker, order)
+    await follow_orders(venue, tracker, tracker.orders)
     balance = await venue.fetch_balance()
     differences: dict[TokenId, int] = {}
     for token, micro in ledger.balances().items():
@@ -60,6 +60,14 @@ async def reconcile(venue: Venue, ledger: Ledger, tracker: OrderTracker) -> Reco
     )
 
 
+async def follow_orders(
+    venue: Venue, tracker: OrderTracker, orders: Iterable[TrackedOrder]
+) -> None:
+    """Ask for some of the orders that are not final, and book what is learnt."""
+    for order in orders:
+        await _follow(venue, tracker, order)
+
+
 async def _follow(venue: Venue, tracker: OrderTracker, order: TrackedOrder) -> None:
     """Ask for one order and its fills, and book what they prove.
 
@@ -77,4 +85,14 @@ async def _follow(venue: Venue, tracker: OrderTracker, order: TrackedOrder) -> N
         return  # the trades are not all there yet
     else:
         state = status.state
-    tracker.book_fills(order.order_id, fills, state)
+    tracker.book_fills(order.order_id, fills, state, await _fee_rule(venue, order.leg))
+
+
+async def _fee_rule(venue: Venue, leg: PricedLeg) -> FeeRule:
+    """Return the fee of a leg's market, asking for it when the signal did not know it."""
+    if leg.fee_rate_micro is not None:
+        return FeeRule(leg.fee_rate_micro, leg.fee_exponent)
+    market = await venue.fetch_market(leg.token_id)
+    if market.fee_rate_micro is None:
+        return FeeRule(WORST_FEE_RATE_MICRO, leg.fee_exponent)
+    return FeeRule(market.fee_rate_micro, market.fee_exponent)

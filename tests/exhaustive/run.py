@@ -7,15 +7,14 @@ an amount must satisfy the rule, and one unit more must break it.
 import argparse
 import sys
 
-from polyexec._pure import amounts as pure
-
 from polyexec import _impl
+from polyexec._pure import amounts as pure
 
 BUY, SELL = 0, 1
 CENT = 10_000
 # tick in ten-thousandths -> decimals of the computed side (protocol notes, orders.md section 6)
 DECIMALS = {1000: 3, 100: 4, 50: 5, 25: 6, 10: 5, 1: 6}
-AWKWARD = (5_000_000, 12_340_000, 99_990_000, 4_318_660_000, 999_999_990_000, 10**15)
+AWKWARD = (5_000_000, 12_340_000, 99_990_000, 4_318_660_000, 999_999_990_000, 9 * 10**14)
 
 
 def sizes(cents: int) -> list[int]:

@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-from polyexec._pure import amounts as pure
 
 from polyexec import _impl
+from polyexec._pure import amounts as pure
 from tests.exhaustive import run
 
 

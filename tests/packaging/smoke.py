@@ -26,7 +26,8 @@ def fixed_signatures() -> list[str]:
             taker_micro=10_000_000,
             neg_risk=bool(number % 2),
             salt=1234 + number,
-            timestamp_ms=1_767_225_600_000,
+            # The time is part of the order from CLOB V2 on.
+            timestamp_ms=None if generation is px.Generation.CLOB_V1 else 1_767_225_600_000,
         )
         for number, (generation, side) in enumerate(
             (generation, side)

@@ -9,7 +9,7 @@ from polyexec import _impl
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Fill
-from polyexec.core.tracking import OrderTracker, total_fee_bound
+from polyexec.core.tracking import FeeRule, OrderTracker, total_fee_bound
 from polyexec.enums import LegState, Side
 from polyexec.models import OrderId, TokenId
 from polyexec.numbers import from_e4, from_micro
@@ -154,7 +154,8 @@ def test_the_ledger_ends_at_the_exchanges_balance_and_holds_nothing(
             if step == "follow some":
                 known = known[: data.draw(st.integers(0, len(known)))]
             is_complete = sum(fill.size_micro for fill in known) == size
-            tracker.book_fills(ORDER, known, LegState.MATCHED if is_complete else LegState.LIVE)
+            state = LegState.MATCHED if is_complete else LegState.LIVE
+            tracker.book_fills(ORDER, known, state, FeeRule(rate_micro, 1))
         ledger.check()
         assert made[0].reserved_micro == (
             made[0].held_micro + made[0].spent_micro + made[0].released_micro

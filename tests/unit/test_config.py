@@ -282,10 +282,10 @@ def test_partial_credentials_name_what_is_missing_and_show_nothing(missing: str)
 
 def test_boundary_values_are_taken() -> None:
     config = ExecutorConfig(
-        opportunity_timeout_ms=0, warm_interval_s=0, post_timeout_s=0.5, signature_type="3"
+        opportunity_timeout_ms=0, warm_interval_s=86_400, post_timeout_s=0.5, signature_type="3"
     )
     assert config.opportunity_timeout_ms == 0
-    assert config.warm_interval_s == 0
+    assert config.warm_interval_s == 86_400
     assert config.signature_type is SignatureType.POLY_1271
     assert ExecutorConfig(clob_url="https://[::1]:8443").clob_url == "https://[::1]:8443"
 

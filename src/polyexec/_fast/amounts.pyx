@@ -18,7 +18,7 @@ cdef enum:
 cdef int64_t[7] POWERS_OF_TEN = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000]
 
 
-def limit_amounts(price_e4, size_micro, side):
+def limit_amounts(price_e4, size_micro, side):  # hot
     """Return (maker, taker) micro-units of a GTC or GTD order; see ``_pure.amounts``."""
     cdef int64_t price = as_int64(price_e4), size = as_int64(size_micro), code = as_int64(side)
     check(price, size, code)
@@ -26,7 +26,7 @@ def limit_amounts(price_e4, size_micro, side):
     return amounts.maker, amounts.taker
 
 
-def market_amounts(price_e4, amount_micro, side, amount_decimals):
+def market_amounts(price_e4, amount_micro, side, amount_decimals):  # hot
     """Return (maker, taker) micro-units of a FOK or FAK order; see ``_pure.amounts``."""
     cdef int64_t price = as_int64(price_e4), amount = as_int64(amount_micro), code = as_int64(side)
     cdef int64_t decimals = as_int64(amount_decimals)
@@ -54,7 +54,7 @@ def fill_fee(price_e4, size_micro, rate_micro, exponent):
     return fitting(c_fill_fee(price, size, rate, <int>power))
 
 
-cdef Amounts c_limit_amounts(int64_t price_e4, int64_t size_micro, int side) noexcept nogil:
+cdef Amounts c_limit_amounts(int64_t price_e4, int64_t size_micro, int side) noexcept nogil:  # hot
     cdef int64_t cents = size_micro // CENT
     cdef Amounts amounts
     if side:
@@ -66,7 +66,7 @@ cdef Amounts c_limit_amounts(int64_t price_e4, int64_t size_micro, int side) noe
 
 cdef Amounts c_market_amounts(
     int64_t price_e4, int64_t amount_micro, int side, int amount_decimals
-) noexcept nogil:
+) noexcept nogil:  # hot
     cdef int64_t unit = POWERS_OF_TEN[6 - min(4, amount_decimals)]
     cdef uint128_t units
     cdef Amounts amounts
@@ -82,7 +82,7 @@ cdef Amounts c_market_amounts(
 
 cdef int64_t c_taker_fee(
     int64_t price_e4, int64_t size_micro, int64_t rate_micro, int exponent
-) noexcept nogil:
+) noexcept nogil:  # hot
     cdef bint is_exact
     cdef uint64_t units = fee_units(price_e4, size_micro, rate_micro, exponent, 1, &is_exact)
     return to_micro(units if is_exact else units + 1)
@@ -90,7 +90,7 @@ cdef int64_t c_taker_fee(
 
 cdef int64_t c_fill_fee(
     int64_t price_e4, int64_t size_micro, int64_t rate_micro, int exponent
-) noexcept nogil:
+) noexcept nogil:  # hot
     cdef bint is_exact
     # floor(x + 1/2) == (floor(2x) + 1) // 2
     cdef uint64_t doubled = fee_units(price_e4, size_micro, rate_micro, exponent, 2, &is_exact)
@@ -106,7 +106,7 @@ cdef uint64_t fee_units(
     int exponent,
     uint32_t factor,
     bint* is_exact,
-) noexcept nogil:
+) noexcept nogil:  # hot
     """Return floor(factor * fee) in units of 1e-5 dollars, and whether nothing was cut off."""
     cdef uint32_t[LIMBS] limbs
     cdef uint32_t variance = <uint32_t>(price_e4 * (10_000 - price_e4))

@@ -27,7 +27,7 @@ cdef uint8_t[32] WALLET_NAME_HASH
 cdef uint8_t[32] WALLET_VERSION_HASH
 
 
-def order_struct_hash_v1(
+def order_struct_hash_v1(  # hot
     salt,
     maker,
     signer,
@@ -61,7 +61,7 @@ def order_struct_hash_v1(
     return PyBytes_FromStringAndSize(<const char*>digest, 32)
 
 
-def order_struct_hash_v2(
+def order_struct_hash_v2(  # hot
     salt,
     maker,
     signer,
@@ -93,7 +93,7 @@ def order_struct_hash_v2(
     return PyBytes_FromStringAndSize(<const char*>digest, 32)
 
 
-def typed_data_hash(domain_separator, struct_hash):
+def typed_data_hash(domain_separator, struct_hash):  # hot
     """Return the EIP-712 digest: what is signed, and the exchange's order id."""
     cdef uint8_t[32] digest
     c_typed_data_hash(
@@ -138,17 +138,17 @@ def exchange_domain_separator(version, chain_id, contract):
     return PyBytes_FromStringAndSize(<const char*>digest, 32)
 
 
-cdef void c_start_order_v1(uint8_t* words) noexcept nogil:
+cdef void c_start_order_v1(uint8_t* words) noexcept nogil:  # hot
     memset(words, 0, ORDER_V1_BYTES)
     memcpy(words, ORDER_V1_TYPE_HASH, 32)
 
 
-cdef void c_start_order_v2(uint8_t* words) noexcept nogil:
+cdef void c_start_order_v2(uint8_t* words) noexcept nogil:  # hot
     memset(words, 0, ORDER_V2_BYTES)
     memcpy(words, ORDER_V2_TYPE_HASH, 32)
 
 
-cdef void c_put_int64(uint8_t* words, int index, int64_t value) noexcept nogil:
+cdef void c_put_int64(uint8_t* words, int index, int64_t value) noexcept nogil:  # hot
     cdef uint8_t* word = words + WORD * index
     cdef int i
     memset(word, 0, 24)
@@ -156,26 +156,26 @@ cdef void c_put_int64(uint8_t* words, int index, int64_t value) noexcept nogil:
         word[24 + i] = <uint8_t>(value >> (56 - 8 * i))
 
 
-cdef void c_put_address(uint8_t* words, int index, const uint8_t* address20) noexcept nogil:
+cdef void c_put_address(uint8_t* words, int index, const uint8_t* address20) noexcept nogil:  # hot
     memset(words + WORD * index, 0, 12)
     memcpy(words + WORD * index + 12, address20, 20)
 
 
-cdef void c_put_bytes32(uint8_t* words, int index, const uint8_t* value32) noexcept nogil:
+cdef void c_put_bytes32(uint8_t* words, int index, const uint8_t* value32) noexcept nogil:  # hot
     memcpy(words + WORD * index, value32, 32)
 
 
-cdef void c_order_struct_hash_v1(const uint8_t* words, uint8_t* out) noexcept nogil:
+cdef void c_order_struct_hash_v1(const uint8_t* words, uint8_t* out) noexcept nogil:  # hot
     c_keccak256(words, ORDER_V1_BYTES, out)
 
 
-cdef void c_order_struct_hash_v2(const uint8_t* words, uint8_t* out) noexcept nogil:
+cdef void c_order_struct_hash_v2(const uint8_t* words, uint8_t* out) noexcept nogil:  # hot
     c_keccak256(words, ORDER_V2_BYTES, out)
 
 
 cdef void c_typed_data_hash(
     const uint8_t* domain_separator32, const uint8_t* struct_hash32, uint8_t* out
-) noexcept nogil:
+) noexcept nogil:  # hot
     cdef uint8_t[66] message
     message[0] = 0x19
     message[1] = 0x01
@@ -190,7 +190,7 @@ cdef void c_typed_data_sign_hash(
     const uint8_t* chain_id32,
     const uint8_t* wallet20,
     uint8_t* out,
-) noexcept nogil:
+) noexcept nogil:  # hot
     cdef uint8_t[7 * 32] words
     cdef uint8_t[32] envelope
     memset(words, 0, 7 * WORD)  # the last word is the salt, zero

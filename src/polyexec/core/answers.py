@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import orjson
 
 from polyexec.enums import VenueMode
 from polyexec.errors import (
@@ -28,6 +29,7 @@ __all__ = ["OrderAnswer", "decode_json", "parse_error", "parse_order_answers"]
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 _MAX_TEXT = 500
+_MAX_UNCHECKED_DEPTH = 200
 
 
 class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +59,13 @@ def decode_json(data: bytes) -> Any:
         It is not JSON, or too deep to be meant.
     """
     try:
+        # msgspec goes as deep as the recursion limit, which other libraries raise beyond what the C
+        # stack holds (eth-account pulls in one); orjson stops at a depth of its own.
+        if data.count(b"[") + data.count(b"{") > _MAX_UNCHECKED_DEPTH:
+            orjson.loads(data)
         return _decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, orjson.JSONDecodeError, RecursionError, ArithmeticError) as error:
+        # Arithmetic: an exponent beyond what a Decimal can hold.
         raise ValueError(f"not JSON: {error}") from None
 
 

@@ -221,10 +221,13 @@ def check_size(legs: tuple[PricedLeg, ...]) -> Skip | None:
     """Refuse sizes that the exchange would refuse."""
     for leg in legs:
         least = max(_MIN_SHARES_MICRO, leg.min_order_size_micro)
-        if leg.size_micro < least:
+        # An immediate order spends whole cents, which may buy a little less than was wanted; the
+        # exchange judges it by its dollars.
+        size = leg.wanted_micro if leg.order_type.is_immediate else leg.size_micro
+        if size < least or leg.size_micro <= 0:
             return Skip(
                 SkipReason.INVALID_SIZE,
-                f"{_name(leg)}: size={from_micro(leg.size_micro)}, at least {from_micro(least)}",
+                f"{_name(leg)}: size={from_micro(size)}, at least {from_micro(least)}",
             )
         if leg.is_taker and leg.side is Side.BUY and leg.maker_micro < _MIN_MARKETABLE_MICRO:
             return Skip(

@@ -20,7 +20,18 @@ from polyexec.enums import LegState, Side
 from polyexec.models import OrderId
 from polyexec.numbers import MICRO, PRICE_SCALE
 
-__all__ = ["OrderTracker", "TrackedOrder", "total_fee_bound"]
+__all__ = ["FeeRule", "OrderTracker", "TrackedOrder", "total_fee_bound"]
+
+
+class FeeRule(msgspec.Struct, frozen=True):
+    """A market's taker fee."""
+
+    rate_micro: int
+    exponent: int
+
+    def fee_micro(self, fill: Fill) -> int:
+        """Return what the exchange charges a taker for one fill."""
+        return _impl.fill_fee(fill.price_e4, fill.size_micro, self.rate_micro, self.exponent)
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -117,7 +128,9 @@ class OrderTracker:
                 self._orders[order_id] = order
             return order.fee_micro
 
-    def book_fills(self, order_id: OrderId, fills: Sequence[Fill], state: LegState) -> None:
+    def book_fills(
+        self, order_id: OrderId, fills: Sequence[Fill], state: LegState, fee_rule: FeeRule
+    ) -> None:
         """Book the exact figures of an order: all of its fills, and its state of now.
 
         Idempotent: the same fills again change nothing. A fill that failed to settle gives its
@@ -127,13 +140,15 @@ class OrderTracker:
             order = self._orders.get(order_id)
             if order is None or sum(fill.size_micro for fill in fills) < order.filled_micro:
                 return  # not ours, or older than what is proved already
-            self._book(order, self._flows(order, fills))
+            self._book(order, self._flows(order, fills, fee_rule))
             order.state = state
             if not state.is_open:
                 self._end(order.reservation)
                 del self._orders[order_id]
 
-    def _flows(self, order: TrackedOrder, fills: Sequence[Fill]) -> dict[int, Flow]:
+    def _flows(
+        self, order: TrackedOrder, fills: Sequence[Fill], fee_rule: FeeRule
+    ) -> dict[int, Flow]:
         """Return what the fills moved, by time."""
         now = self._clock.time_ms()
         flows: dict[int, Flow] = {}
@@ -150,7 +165,7 @@ class OrderTracker:
                     # whole seconds: the end of that one; 0 where the exchange gave no time
                     at_ms = min(now, fill.match_time_s * 1000 + 999) if fill.match_time_s else now
                 order.times[key] = at_ms
-            fee = _fee(order.leg, fill) if fill.is_taker else 0
+            fee = fee_rule.fee_micro(fill) if fill.is_taker else 0
             flow = Flow(fill.size_micro, fill.price_e4 * fill.size_micro // PRICE_SCALE, fee)
             flows[at_ms] = flows.get(at_ms, _NOTHING).plus(flow)
             if failed:
@@ -213,8 +228,3 @@ def total_fee_bound(leg: PricedLeg, filled_micro: int, paid_micro: int) -> int:
         denominator *= whole * whole
     fee = -(-numerator // denominator)
     return -(-fee // 10) * 10
-
-
-def _fee(leg: PricedLeg, fill: Fill) -> int:
-    rate = WORST_FEE_RATE_MICRO if leg.fee_rate_micro is None else leg.fee_rate_micro
-    return _impl.fill_fee(fill.price_e4, fill.size_micro, rate, leg.fee_exponent)

@@ -28,8 +28,6 @@ class Summary(msgspec.Struct, kw_only=True):
     skips: Counter[str] = msgspec.field(default_factory=Counter)
     balance_before_micro: int = 0
     reconciliation: Reconciliation | None = None
-    conserved: bool = False
-    """The exchange neither made nor lost money or shares."""
     expected_pnl_micro: int = 0
     fees_micro: int = 0
     latencies: list[Latency] = msgspec.field(default_factory=list)
@@ -45,7 +43,7 @@ class Summary(msgspec.Struct, kw_only=True):
     def reconciled(self) -> bool:
         """Executor and exchange agree to the micro-unit and nothing is held."""
         r = self.reconciliation
-        return r is not None and r.is_exact and r.held_micro == 0 and self.conserved
+        return r is not None and r.is_exact and r.held_micro == 0
 
     def add(self, result: TradeResult) -> None:
         """Count one result."""
@@ -106,7 +104,6 @@ def format_summary(summary: Summary) -> list[str]:
             ("balance after, by the exchange", f"{from_micro(r.venue_micro):.6f}"),
             ("positions that differ", str(len(r.position_differences))),
             ("reserved", f"{from_micro(r.held_micro):.6f}"),
-            ("exchange conserves money and shares", "yes" if summary.conserved else "NO"),
             ("taker fees paid", f"{from_micro(summary.fees_micro):.6f}"),
             ("expected pnl, fees in", _money(summary.expected_pnl_micro)),
         ]

@@ -88,7 +88,6 @@ async def run_demo(
             default_size=_SETS,
             order_type=OrderType.FOK,
             opportunity_timeout_ms=_COOLDOWN_MS,
-            warm_interval_s=0,
         )
         executor = Executor(config, clock=clock)
         exchange.deposit(executor.address, _DEPOSIT)
@@ -146,7 +145,7 @@ class _Stage:
         recorded = BookTable()
         for condition, tokens in recording.pairs.items():
             self._exchange.add_market(
-                slug=condition[:10],
+                condition[:10],
                 condition_id=condition,
                 tokens=tokens,
                 tick_size="0.001",
@@ -166,7 +165,7 @@ class _Stage:
     async def finish(self) -> Summary:
         await self._executor.cancel_all()
         self.summary.reconciliation = await self._executor.reconcile()
-        self.summary.conserved = self._exchange.is_conserved()
+        self._exchange.audit()
         self.summary.fees_micro = self._exchange.fees_collected_micro
         return self.summary
 
@@ -181,12 +180,14 @@ class _Stage:
             if market.slug not in self._known:
                 self._known[market.slug] = market
                 self._exchange.add_market(
-                    slug=market.slug,
+                    market.slug,
                     tokens=(market.yes, market.no),
                     tick_size=from_e4(market.tick_e4),
                     neg_risk=market.neg_risk,
                     fee_rate=from_micro(market.fee_rate_micro),
                 )
+                for token in (market.yes, market.no):
+                    self._on_message(self._exchange.snapshot(token))
             self._set_book(market.yes, update.bids, update.asks)
 
     def _set_book(
@@ -245,7 +246,7 @@ class _Stage:
             await self._executor.reconcile()
 
     async def _play_frame(self, step: Step, recorded: BookTable) -> None:
-        """Rebuild the recorded books, lay them on the exchange, and take a few shares at the ask."""
+        """Lay the recorded books on the exchange and take a few shares at the ask."""
         changed: set[TokenId] = set()
         for message in step.messages:
             changed |= recorded.apply(message)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from polyexec.enums import Generation, OrderType, Side
+from polyexec.models import TokenId
 from polyexec.numbers import MICRO, PRICE_SCALE
 
 __all__ = ["Book", "Order", "PaperMarket", "decimal_text", "price_text"]
@@ -29,6 +30,16 @@ class PaperMarket:
     fee_exponent: int
     min_order_size_micro: int
     outcomes: tuple[str, str] = ("Yes", "No")
+
+    @property
+    def yes(self) -> TokenId:
+        """The first token."""
+        return TokenId(self.token_ids[0])
+
+    @property
+    def no(self) -> TokenId:
+        """The second token."""
+        return TokenId(self.token_ids[1])
 
     @property
     def base_fee(self) -> int:

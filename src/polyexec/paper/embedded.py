@@ -14,7 +14,7 @@ from eth_utils.exceptions import ValidationError
 
 from polyexec.core.auth import ApiCredentials
 from polyexec.enums import Generation, Side, SignatureType
-from polyexec.errors import InputError, UsageError
+from polyexec.errors import InputError, InternalError, UsageError
 from polyexec.models import parse_rate_micro, parse_side, parse_tick_e4, parse_token_id
 from polyexec.numbers import Number, from_micro, to_micro, to_price_e4
 from polyexec.paper.book import PaperMarket, price_text
@@ -212,11 +212,24 @@ class PaperExchange:
     @property
     def fees_collected(self) -> Decimal:
         """Taker fees of every settled trade, in dollars."""
-        return from_micro(self.engine.ledger.fees_micro)
+        return from_micro(self.fees_collected_micro)
+
+    @property
+    def fees_collected_micro(self) -> int:
+        """The same in micro-units."""
+        return self.engine.ledger.fees_micro
 
     def audit(self) -> None:
         """Raise ``InternalError`` when money or shares were created or lost."""
         self.engine.ledger.audit()
+
+    def is_conserved(self) -> bool:
+        """Return whether :meth:`audit` has nothing to complain about."""
+        try:
+            self.audit()
+        except InternalError:
+            return False
+        return True
 
     # --- markets ------------------------------------------------------------------------------
 
@@ -225,7 +238,7 @@ class PaperExchange:
         slug: str = "",
         *,
         condition_id: str | None = None,
-        token_ids: Sequence[str | int] | None = None,
+        tokens: Sequence[str | int] | None = None,
         outcomes: tuple[str, str] = ("Yes", "No"),
         tick_size: Number = "0.01",
         neg_risk: bool = False,
@@ -240,14 +253,14 @@ class PaperExchange:
         if condition_id is None:
             condition_id = condition_id_of(slug, generation, neg_risk=neg_risk)
         condition_id = parse_condition_id(condition_id)
-        if token_ids is None:
-            token_ids = token_ids_of(condition_id, generation)
-        if len(token_ids) != 2:
-            raise InputError("token_ids", token_ids, "a market has two tokens")
-        first, second = (parse_token_id(token_id, "token_ids") for token_id in token_ids)
+        if tokens is None:
+            tokens = token_ids_of(condition_id, generation)
+        if len(tokens) != 2:
+            raise InputError("tokens", tokens, "a market has two tokens")
+        first, second = (parse_token_id(token_id, "tokens") for token_id in tokens)
         for token_id in (first, second):
             if token_id in self.engine.tokens or first == second:
-                raise InputError("token_ids", token_id, "stands in the exchange already")
+                raise InputError("tokens", token_id, "stands in the exchange already")
         if condition_id in self.engine.markets:
             raise InputError("condition_id", condition_id, "stands in the exchange already")
         if isinstance(fee_exponent, bool) or fee_exponent not in range(5):
@@ -264,7 +277,7 @@ class PaperExchange:
             min_order_size_micro=to_micro(min_order_size, "min_order_size"),
             outcomes=outcomes,
         )
-        self.engine.add_market(market)
+        self._exchange.add_market(market)
         return market
 
     def market(self, token_id: str | int) -> PaperMarket:
@@ -278,13 +291,17 @@ class PaperExchange:
     def seed_book(self, token_id: str | int, *, bids: Levels = (), asks: Levels = ()) -> None:
         """Add the house's resting orders: ``(price, shares)``, dollars per share.
 
-        They trade with what is on the book already. A crossed pair of ladders is refused.
+        They trade with the orders of accounts that they cross, and must not cross each other or
+        what the house offers already, on either token: both tokens share one book.
         """
         token_id = self._token(token_id)
-        for side, price_e4, shares_micro in self._levels(token_id, bids, asks):
+        levels = self._levels(token_id, bids, asks)
+        for side, price_e4, _ in levels:
+            self._exchange.check_house(token_id, side, price_e4)
+        for side, price_e4, shares_micro in levels:
             self._exchange.set_level(token_id, side, price_e4, shares_micro, add=True)
 
-    def replace_book(self, token_id: str | int, *, bids: Levels = (), asks: Levels = ()) -> None:
+    def set_book(self, token_id: str | int, *, bids: Levels = (), asks: Levels = ()) -> None:
         """Let the house offer exactly these levels; what stays the same keeps its place."""
         token_id = self._token(token_id)
         levels = self._levels(token_id, bids, asks)
@@ -299,13 +316,10 @@ class PaperExchange:
         self, token_id: str | int, side: Side | str, price: Number, shares: Number
     ) -> None:
         """Let the house offer exactly so many shares at a price; 0 takes its offer away."""
-        token_id = self._token(token_id)
-        self._exchange.set_level(
-            token_id,
-            parse_side(side),
-            self._price(token_id, price),
-            to_micro(shares, "shares"),
-        )
+        token_id, side = self._token(token_id), parse_side(side)
+        price_e4, shares_micro = self._price(token_id, price), to_micro(shares, "shares")
+        self._exchange.check_house(token_id, side, price_e4)
+        self._exchange.set_level(token_id, side, price_e4, shares_micro)
 
     def clear_book(self, token_id: str | int) -> None:
         """Take every order of the house out of a market; the accounts' orders stay."""
@@ -314,6 +328,7 @@ class PaperExchange:
     def subscribe(self, callback: Callable[[MarketMessage], None]) -> Callable[[], None]:
         """Get every market-channel message (``book``, ``price_change``, ...) as a dict.
 
+        First the ``book`` of every token there is; those of new markets follow when they open.
         Called synchronously, in order, while the book changes; a callback must not place orders.
         Returns the function that ends it.
         """

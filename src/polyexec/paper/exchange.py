@@ -11,7 +11,7 @@ from polyexec.errors import InputError
 from polyexec.numbers import PRICE_SCALE
 from polyexec.paper import views
 from polyexec.paper.accounts import Accounts, ApiKey, Wallets
-from polyexec.paper.book import Order, PaperMarket
+from polyexec.paper.book import Order, PaperMarket, price_text
 from polyexec.paper.errors import Refused
 from polyexec.paper.ledger import HOUSE
 from polyexec.paper.matching import (
@@ -191,6 +191,12 @@ class Exchange:
 
     # --- markets ------------------------------------------------------------------------------
 
+    def add_market(self, market: PaperMarket) -> None:
+        """Open a market; subscribers get its empty books to build on."""
+        self.engine.add_market(market)
+        if self._subscribers:
+            self._publish_books(market)
+
     def market_of(self, token_id: str) -> tuple[PaperMarket, int]:
         """Return a token's market and its place in it."""
         found = self.engine.tokens.get(token_id)
@@ -215,8 +221,6 @@ class Exchange:
     ) -> None:
         """Let the house offer so many shares at a price, in total or (``add``) on top."""
         market, token = self._input_market(token_id)
-        if price_e4 % market.tick_e4 or not 0 < price_e4 < PRICE_SCALE:
-            raise InputError("price", price_e4, "is not on the market's tick (in 1/10000 dollars)")
         is_bid = (side is Side.BUY) == (token == 0)
         book_price = price_e4 if token == 0 else PRICE_SCALE - price_e4
         mine = [
@@ -235,6 +239,21 @@ class Exchange:
                 change = 0
         if change > 0:
             self._place_house(market, token, side, price_e4, change)
+
+    def check_house(self, token_id: str, side: Side, price_e4: int) -> None:
+        """Refuse a price at which the house would trade with itself."""
+        market, token = self._input_market(token_id)
+        is_bid = (side is Side.BUY) == (token == 0)
+        book_price = price_e4 if token == 0 else PRICE_SCALE - price_e4
+        for order in self.engine.book(market).queue(not is_bid):
+            resting = order.book_price_e4
+            if resting > book_price if is_bid else resting < book_price:
+                return
+            if order.account == HOUSE:
+                shown = price_text(resting if token == 0 else PRICE_SCALE - resting)
+                raise InputError(
+                    "price", price_text(price_e4), f"crosses the seeded book, which has {shown}"
+                )
 
     def house_levels(self, token_id: str) -> list[tuple[Side, int]]:
         """Return side and price of every level where the house offers something."""
@@ -292,8 +311,10 @@ class Exchange:
     # --- market channel -----------------------------------------------------------------------
 
     def subscribe(self, callback: Callable[[MarketMessage], None]) -> Callable[[], None]:
-        """Call back with every market-channel message; returns the way to stop it."""
+        """Call back with a snapshot of every book, then with every message; returns the way out."""
         self._subscribers.append(callback)
+        for token_id in self.engine.tokens:
+            callback(self.snapshot(token_id))
 
         def unsubscribe() -> None:
             if callback in self._subscribers:
@@ -320,8 +341,11 @@ class Exchange:
         elif isinstance(event, Filled):
             self._publish(views.last_trade_message(event, self.clock()))
         elif isinstance(event, BookTraded):
-            for token_id in event.market.token_ids:
-                self._publish(self.snapshot(token_id))
+            self._publish_books(event.market)
+
+    def _publish_books(self, market: PaperMarket) -> None:
+        for token_id in market.token_ids:
+            self._publish(self.snapshot(token_id))
 
     def _publish(self, message: MarketMessage) -> None:
         for callback in tuple(self._subscribers):

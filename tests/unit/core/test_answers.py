@@ -238,6 +238,13 @@ def test_error_text_that_is_an_object_is_shown():
     assert parse_error(400, b'{"errorMsg":"b"}', {}).message == "b"
 
 
+def test_exponent_beyond_any_decimal_is_no_json():
+    body = b'[{"makingAmount": 1e9999999999999999999}]'
+    with pytest.raises(ValueError, match="not JSON"):
+        decode_json(body)
+    assert parse_order_answers(body) is None
+
+
 def test_deep_json_is_refused():
     with pytest.raises(ValueError, match="not JSON"):
         decode_json(b"[" * 100_000)

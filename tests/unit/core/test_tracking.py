@@ -7,7 +7,7 @@ import pytest
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Fill
-from polyexec.core.tracking import OrderTracker, total_fee_bound
+from polyexec.core.tracking import FeeRule, OrderTracker, total_fee_bound
 from polyexec.enums import LegState, Side
 from polyexec.models import Leg, OrderId, TokenId
 from tests.unit.core.support import FakeClock, leg, priced
@@ -15,6 +15,7 @@ from tests.unit.core.support import FakeClock, leg, priced
 ORDER = OrderId("0x" + "a" * 64)
 TOKEN = TokenId("1")
 START = 100_000_000
+RULE = FeeRule(70_000, 1)
 SHARES = 50_000_000
 
 
@@ -41,7 +42,7 @@ class Books:
         )
 
     def follow(self, state: LegState, *fills: Fill) -> None:
-        self.tracker.book_fills(ORDER, fills, state)
+        self.tracker.book_fills(ORDER, fills, state, RULE)
 
     @property
     def figures(self) -> tuple[int, int, int]:
@@ -219,7 +220,7 @@ def test_a_price_beyond_the_reservation_is_still_counted() -> None:
 
 def test_news_of_an_order_that_is_not_tracked_changes_nothing() -> None:
     books = Books()
-    books.tracker.book_fills(OrderId("0x1"), [fill(5)], LegState.MATCHED)
+    books.tracker.book_fills(OrderId("0x1"), [fill(5)], LegState.MATCHED, RULE)
     assert books.figures == (0, 4_168_000, 0)
 
 
