@@ -384,9 +384,12 @@ class BaseExecutor:
 
     # lifecycle --------------------------------------------------------------------------------
 
-    async def _open(self) -> None:
-        if self._pipeline is not None or self._closed:
+    def _check_unopened(self) -> None:
+        # Before anything that a failure to open would undo: it must not close an open executor.
+        if self._loop is not None or self._closed:
             raise UsageError("an executor is opened once")
+
+    async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._idle = asyncio.Event()
@@ -529,6 +532,7 @@ class Executor(BaseExecutor):
     """
 
     async def __aenter__(self) -> Self:
+        self._check_unopened()
         try:
             await self._open()
         except BaseException:

@@ -113,12 +113,14 @@ async def test_before_opening_and_after_closing_it_says_so(venue: ScriptedVenue)
     async with executor:
         with pytest.raises(UsageError, match="opened once"):
             await executor.__aenter__()
+        assert executor.submit(signal()).skipped is None
+    assert len(venue.batches) == 1
     for call in (executor.submit, executor.submit_nowait):
         with pytest.raises(UsageError, match="closed"):
             call(signal())
     with pytest.raises(UsageError, match="opened once"):
         await executor.__aenter__()
-    assert venue.batches == []
+    assert len(venue.batches) == 1
 
 
 def test_a_venue_from_the_settings_is_not_there_before_opening() -> None:
