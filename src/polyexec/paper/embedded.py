@@ -20,7 +20,7 @@ from polyexec.numbers import Number, from_micro, to_micro, to_price_e4
 from polyexec.paper.book import PaperMarket, price_text
 from polyexec.paper.errors import Refused
 from polyexec.paper.exchange import Exchange, MarketMessage
-from polyexec.paper.http import OnRequest
+from polyexec.paper.http import OnRequest, Request, Response
 from polyexec.paper.ids import condition_id_of, parse_address, parse_condition_id, token_ids_of
 from polyexec.paper.matching import MatchingEngine
 from polyexec.paper.routes import Router
@@ -162,6 +162,10 @@ class PaperExchange:
     @on_request.setter
     def on_request(self, hook: OnRequest | None) -> None:
         self._server.on_request = hook
+
+    def handle(self, request: Request) -> Response:
+        """Answer a request without the wire, exactly as the server does."""
+        return self._router.handle(request)
 
     # --- accounts -----------------------------------------------------------------------------
 

@@ -15,8 +15,10 @@ from tests.unit.core.support import FakeClock, leg, priced
 ORDER = OrderId("0x" + "a" * 64)
 TOKEN = TokenId("1")
 START = 100_000_000
-RULE = FeeRule(70_000, 1)
 SHARES = 50_000_000
+
+
+FEE_OF_THE_MARKET = FeeRule(70_000, 1)
 
 
 class Books:
@@ -42,7 +44,7 @@ class Books:
         )
 
     def follow(self, state: LegState, *fills: Fill) -> None:
-        self.tracker.book_fills(ORDER, fills, state, RULE)
+        self.tracker.book_fills(ORDER, fills, state, FEE_OF_THE_MARKET)
 
     @property
     def figures(self) -> tuple[int, int, int]:
@@ -220,7 +222,7 @@ def test_a_price_beyond_the_reservation_is_still_counted() -> None:
 
 def test_news_of_an_order_that_is_not_tracked_changes_nothing() -> None:
     books = Books()
-    books.tracker.book_fills(OrderId("0x1"), [fill(5)], LegState.MATCHED, RULE)
+    books.tracker.book_fills(OrderId("0x1"), [fill(5)], LegState.MATCHED, FEE_OF_THE_MARKET)
     assert books.figures == (0, 4_168_000, 0)
 
 
