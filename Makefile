@@ -47,7 +47,7 @@ lint: $(DEV) ## Check format, style and types
 	$(SAY) "Format, style"
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
-	@$(BIN)/cython-lint --max-line-length 100 src
+	@PATH="$(abspath $(BIN)):$$PATH" cython-lint --max-line-length 100 src
 	$(SAY) "Types, stubs"
 	@$(PY) -m mypy
 	@$(PY) tools/stubtest.py
