@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
+from polyexec import paper
 from polyexec.clob.client import ClobClient
 from polyexec.clob.venue import ClobVenue
 from polyexec.config import ExecutorConfig
@@ -45,7 +46,6 @@ from polyexec.models import (
     parse_token_id,
 )
 from polyexec.numbers import Number, to_micro
-from polyexec.paper import PaperExchange
 from polyexec.reconciliation import Reconciliation, follow_orders, reconcile
 from polyexec.results import TradeResult
 from polyexec.submission import Submission
@@ -83,7 +83,7 @@ class BaseExecutor:
             raise InputError("config", config, "must be an ExecutorConfig")
         self._config = config
         self._venue = venue
-        self._exchange: PaperExchange | None = None
+        self._exchange: paper.PaperExchange | None = None
         self._clock: Clock = clock or SystemClock()
         self._signer = build_signer(config)
         self._gate = Gate(
@@ -139,7 +139,7 @@ class BaseExecutor:
         return self._venue
 
     @property
-    def exchange(self) -> PaperExchange:
+    def exchange(self) -> "paper.PaperExchange":
         """The embedded paper exchange of ``executor_mode="paper"``.
 
         Raises
@@ -387,7 +387,9 @@ class BaseExecutor:
         config = self._config
         url, trust = config.clob_url, config.ssl_context
         if self._venue is None and config.executor_mode == "paper":
-            self._exchange = PaperExchange(clock=self._clock.time_ms, chain_id=config.chain_id)
+            self._exchange = paper.PaperExchange(
+                clock=self._clock.time_ms, chain_id=config.chain_id
+            )
             await self._exchange.start()
             url, trust = self._exchange.url, self._exchange.ssl_context
         credentials = await self._credentials()

@@ -92,12 +92,13 @@ def test_client_without_h2_is_turned_away(run: Run) -> None:
 
 def test_stranger_does_not_trust_the_certificate(run: Run) -> None:
     async def main() -> None:
-        async with paper.PaperExchange() as exchange:
-            async with httpx.AsyncClient(
-                http2=True, verify=ssl.create_default_context(), trust_env=False
-            ) as http:
-                with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-                    await http.get(exchange.url + "/ok")
+        strict = ssl.create_default_context()
+        async with (
+            paper.PaperExchange() as exchange,
+            httpx.AsyncClient(http2=True, verify=strict, trust_env=False) as http,
+        ):
+            with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+                await http.get(exchange.url + "/ok")
 
     run(main())
 
