@@ -12,7 +12,7 @@ SESSIONS ?= 2000
 ONLY ?= .
 
 CYTHON_SOURCES := $(shell find src \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -print)
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --root-user-action ignore
 SAY := @echo "==>"
 
 # One file per dependency set says when it was installed; see tools/requirements.py.

@@ -12,9 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from polyexec import paper
 from polyexec.clob.client import ClobClient
 from polyexec.clob.venue import ClobVenue
 from polyexec.config import ExecutorConfig
@@ -33,7 +32,6 @@ from polyexec.errors import (
     ConfigError,
     InputError,
     OutcomeUnknownError,
-    PolyexecError,
     TransportError,
     UsageError,
 )
@@ -49,6 +47,9 @@ from polyexec.numbers import Number, to_micro
 from polyexec.reconciliation import Reconciliation, follow_orders, reconcile
 from polyexec.results import TradeResult
 from polyexec.submission import Submission
+
+if TYPE_CHECKING:
+    from polyexec.paper import PaperExchange
 
 __all__ = ["BaseExecutor", "Executor", "SystemClock", "build_signer"]
 
@@ -83,7 +84,7 @@ class BaseExecutor:
             raise InputError("config", config, "must be an ExecutorConfig")
         self._config = config
         self._venue = venue
-        self._exchange: paper.PaperExchange | None = None
+        self._exchange: PaperExchange | None = None
         self._clock: Clock = clock or SystemClock()
         self._signer = build_signer(config)
         self._gate = Gate(
@@ -139,7 +140,7 @@ class BaseExecutor:
         return self._venue
 
     @property
-    def exchange(self) -> "paper.PaperExchange":
+    def exchange(self) -> "PaperExchange":
         """The embedded paper exchange of ``executor_mode="paper"``.
 
         Raises
@@ -322,6 +323,9 @@ class BaseExecutor:
             # A venue must report trouble as an outcome. One that raises instead may have sent.
             _log.exception("venue_raised")
             on_outcome(_as_outcome(error))
+        except BaseException as error:  # Ctrl-C while writing: the bytes may have left
+            on_outcome(_as_outcome(error))
+            raise
         written_ns = time.perf_counter_ns()
 
     def _finish(self, submission: Submission, result: TradeResult) -> None:
@@ -359,25 +363,35 @@ class BaseExecutor:
                     break
                 try:
                     await self.submit(signal)
-                except PolyexecError:
+                except Exception:  # whatever it was, the next signal must have its turn
                     _log.exception("queued_signal_failed")
 
     async def _follow_orders(self) -> None:
         """Ask now and then for orders that are not final, so that their money becomes final."""
+        asked = 0
         while True:
             await asyncio.sleep(self._config.follow_interval_s)
-            # The oldest first, and only so many: asking shares its rate limit with the bot.
-            orders = self._tracker.orders[:_FOLLOWED_AT_ONCE]
+            orders = self._tracker.orders
+            if not orders:
+                continue
+            # Only so many: asking shares its rate limit with the bot. In turns, because orders
+            # that stay unknown must not keep the others from being asked for.
+            first = asked % len(orders)
+            turn = (orders[first:] + orders[:first])[:_FOLLOWED_AT_ONCE]
+            asked = first + len(turn)
             try:
-                await follow_orders(self.venue, self._tracker, orders)
-            except PolyexecError as error:
-                _log.warning("follow_failed", extra={"error": str(error)})
+                await follow_orders(self.venue, self._tracker, turn)
+            except Exception:
+                _log.warning("follow_failed", exc_info=True)
 
     # lifecycle --------------------------------------------------------------------------------
 
-    async def _open(self) -> None:
-        if self._pipeline is not None or self._closed:
+    def _check_unopened(self) -> None:
+        # Before anything that a failure to open would undo: it must not close an open executor.
+        if self._loop is not None or self._closed:
             raise UsageError("an executor is opened once")
+
+    async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._idle = asyncio.Event()
@@ -387,9 +401,9 @@ class BaseExecutor:
         config = self._config
         url, trust = config.clob_url, config.ssl_context
         if self._venue is None and config.executor_mode == "paper":
-            self._exchange = paper.PaperExchange(
-                clock=self._clock.time_ms, chain_id=config.chain_id
-            )
+            from polyexec.paper import PaperExchange  # noqa: PLC0415  a live bot needs none of it
+
+            self._exchange = PaperExchange(clock=self._clock.time_ms, chain_id=config.chain_id)
             await self._exchange.start()
             url, trust = self._exchange.url, self._exchange.ssl_context
         credentials = await self._credentials()
@@ -522,6 +536,7 @@ class Executor(BaseExecutor):
     """
 
     async def __aenter__(self) -> Self:
+        self._check_unopened()
         try:
             await self._open()
         except BaseException:
@@ -585,7 +600,7 @@ def build_signer(config: ExecutorConfig) -> OrderSigner:
     )
 
 
-def _as_outcome(error: Exception) -> NoAnswer:
+def _as_outcome(error: BaseException) -> NoAnswer:
     if isinstance(error, TransportError):
         return NoAnswer(error=error)
     return NoAnswer(error=OutcomeUnknownError(f"the venue raised {type(error).__name__}"))

@@ -22,7 +22,9 @@ class Reconciliation(msgspec.Struct, frozen=True):
     held_micro: int
     """In open reservations; not part of the difference."""
     open_orders: tuple[OrderId, ...]
+    """Accepted and not final: they rest, or their exact fees are not known yet."""
     unknown_orders: tuple[OrderId, ...]
+    """They may exist."""
     position_differences: Mapping[TokenId, int]
     """Token -> venue minus ledger, micro-shares; only what differs."""
 
@@ -39,23 +41,25 @@ class Reconciliation(msgspec.Struct, frozen=True):
 
 async def reconcile(venue: Venue, ledger: Ledger, tracker: OrderTracker) -> Reconciliation:
     """Ask the exchange for every order that is not final, for the balance and the positions."""
-    await follow_orders(venue, tracker, tracker.orders)
+    orders = tracker.orders
+    await follow_orders(venue, tracker, orders)
     balance = await venue.fetch_balance()
     differences: dict[TokenId, int] = {}
-    for token, micro in ledger.balances().items():
-        if token == COLLATERAL:
-            continue
+    # Of an order that may have traded unseen we own nothing by our books, but the exchange may.
+    tokens = ledger.balances().keys() | {order.leg.token_id for order in orders}
+    for token in sorted(tokens - {COLLATERAL}):
         position = await venue.fetch_position(token)
-        if position.balance_micro != micro:
-            differences[token] = position.balance_micro - micro
+        difference = position.balance_micro - ledger.balance(token)
+        if difference:
+            differences[token] = difference
     ledger.check()
     remaining = tracker.orders
     return Reconciliation(
         ledger_micro=ledger.balance(),
         venue_micro=balance.balance_micro,
         held_micro=ledger.held(),
-        open_orders=tuple(o.order_id for o in remaining if o.state is not LegState.UNKNOWN),
-        unknown_orders=tuple(o.order_id for o in remaining if o.state is LegState.UNKNOWN),
+        open_orders=tuple(o.order_id for o in remaining if o.state.is_accepted),
+        unknown_orders=tuple(o.order_id for o in remaining if not o.state.is_accepted),
         position_differences=differences,
     )
 

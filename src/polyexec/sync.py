@@ -26,6 +26,7 @@ class Executor(BaseExecutor):
     _runner: "_LoopThread | None" = None
 
     def __enter__(self) -> Self:
+        self._check_unopened()
         self._runner = _LoopThread()
         try:
             self._runner.run(self._open())

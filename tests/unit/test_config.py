@@ -242,6 +242,7 @@ def test_bad_variable_is_refused_by_its_name_and_value(name: str, text: str) -> 
         ("post_timeout_s", "5"),
         ("post_timeout_s", float("inf")),
         ("warm_interval_s", -1),
+        ("follow_interval_s", 0),
         ("warm_interval_s", True),
         ("chain_id", 1),
         ("chain_id", 137.0),

@@ -29,7 +29,7 @@ from polyexec.core.outcome import LegOutcome, SentLeg, classify
 from polyexec.core.ports import Clock, OrderBatch, Outcome
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker
-from polyexec.enums import LegState, Side, SkipReason
+from polyexec.enums import Generation, LegState, Side, SkipReason
 from polyexec.models import Signal
 from polyexec.numbers import from_micro
 from polyexec.results import Latency, LegResult, TradeResult
@@ -248,6 +248,17 @@ class Pipeline:
         self._gate.leave()
 
     def _order(self, leg: PricedLeg) -> Order:
+        if leg.generation is Generation.CLOB_V1:
+            # V1 knows neither timestamp nor builder
+            return Order(
+                generation=leg.generation,
+                token_id=leg.token_id,
+                side=leg.side,
+                maker_micro=leg.maker_micro,
+                taker_micro=leg.taker_micro,
+                neg_risk=leg.neg_risk,
+                expiration=leg.expiration,
+            )
         return Order(
             generation=leg.generation,
             token_id=leg.token_id,

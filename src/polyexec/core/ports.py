@@ -100,6 +100,8 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     """MATCHED, MINED, CONFIRMED, RETRYING or FAILED."""
     match_time_s: int
+    counter_order_id: str = ""
+    """The other order, where the exchange names it: a trade may hold several matches."""
 
 
 class BalanceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
