@@ -212,6 +212,14 @@ def test_one_failed_match_of_two_gives_back_its_part() -> None:
     assert books.figures == (-2_400_000 - 100_800, 0, 6_000_000)
 
 
+def test_a_failed_match_that_was_never_counted_changes_nothing() -> None:
+    books = Books()
+    books.answer(LegState.LIVE)
+    for _ in range(2):
+        books.follow(LegState.LIVE, fill(10_000_000, status="FAILED"))
+        assert books.figures == (0, 4_168_000, 0)
+
+
 def test_a_price_beyond_the_reservation_is_still_counted() -> None:
     books = Books()
     books.answer(LegState.UNKNOWN)
