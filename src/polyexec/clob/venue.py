@@ -153,5 +153,5 @@ class ClobVenue:
 
 def _own(order_id: OrderId, fills: Iterable[Fill]) -> tuple[Fill, ...]:
     # By key: a page boundary may show a trade twice.
-    mine = {fill.trade_id: fill for fill in fills if fill.order_id == order_id}
+    mine = {(fill.trade_id, fill.maker_id): fill for fill in fills if fill.order_id == order_id}
     return tuple(mine.values())

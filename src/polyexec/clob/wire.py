@@ -313,10 +313,11 @@ def parse_order_page(value: Any) -> Page:
 
 
 def parse_trade(value: Any) -> tuple[Fill, ...]:
-    """Read a trade as one fill per order that took part: its taker, then its makers.
+    """Read a trade as its matches: each as the taker has it, then each as its maker has it.
 
     Whose orders they are is not said reliably, so the caller picks its own by order id. A maker's
-    numbers are those of its own entry: in a complementary match it trades the other token.
+    numbers are those of its own entry: in a complementary match it trades the other token. The
+    taker's fee is charged match by match, so its total is not one fill.
     """
     fields = _object(value, "the trade")
     trade_id = _string(fields, "id")
@@ -325,36 +326,47 @@ def parse_trade(value: Any) -> tuple[Fill, ...]:
     status = "MATCHED" if status == "MATCHED_NOT_BROADCASTED" else status
     time_s = _read(fields, "match_time", _whole) if fields.get("match_time") else 0
     token_id, side = TokenId(_string(fields, "asset_id")), _read(fields, "side", _side)
+    size_micro = _read(fields, "size", to_micro)
+    price_e4 = _read(fields, "price", to_price_e4)
+    taker_id = OrderId(_string(fields, "taker_order_id"))
+    entries = fields.get("maker_orders") or []
+    if not isinstance(entries, list):
+        raise _odd("maker_orders")
+    makers = [_object(entry, "a maker order") for entry in entries]
+    parts = [_read(maker, "matched_amount", to_micro) for maker in makers]
+    ids = [OrderId(_string(maker, "order_id")) for maker in makers]
+    matches: list[tuple[OrderId | None, int]] = list(zip(ids, parts, strict=True))
+    if sum(parts) != size_micro:
+        matches = [(None, size_micro)]  # some makers are not shown: the total is all there is
     fills = [
         Fill(
             trade_id=trade_id,
-            order_id=OrderId(_string(fields, "taker_order_id")),
+            order_id=taker_id,
             token_id=token_id,
             side=side,
-            price_e4=_read(fields, "price", to_price_e4),
-            size_micro=_read(fields, "size", to_micro),
+            price_e4=price_e4,
+            size_micro=part,
             is_taker=True,
             status=status,
             match_time_s=time_s,
+            maker_id=maker_id,
         )
+        for maker_id, part in matches
     ]
-    makers = fields.get("maker_orders") or []
-    if not isinstance(makers, list):
-        raise _odd("maker_orders")
-    for raw in makers:
-        maker = _object(raw, "a maker order")
+    for maker, maker_id, part in zip(makers, ids, parts, strict=True):
         maker_token = TokenId(maker.get("asset_id") or token_id)
         fills.append(
             Fill(
                 trade_id=trade_id,
-                order_id=OrderId(_string(maker, "order_id")),
+                order_id=maker_id,
                 token_id=maker_token,
                 side=_maker_side(maker, side, same_token=maker_token == token_id),
                 price_e4=_read(maker, "price", to_price_e4),
-                size_micro=_read(maker, "matched_amount", to_micro),
+                size_micro=part,
                 is_taker=False,
                 status=status,
                 match_time_s=time_s,
+                maker_id=maker_id,
             )
         )
     return tuple(fills)

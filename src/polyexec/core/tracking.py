@@ -153,7 +153,7 @@ class OrderTracker:
         now = self._clock.time_ms()
         flows: dict[int, Flow] = {}
         for fill in fills:
-            key = (fill.trade_id, fill.price_e4, fill.size_micro)
+            key = (fill.trade_id, fill.maker_id, fill.price_e4, fill.size_micro)
             failed = fill.status == "FAILED"
             at_ms = order.times.get(key)
             if at_ms is None:
