@@ -12,7 +12,7 @@ SESSIONS ?= 2000
 ONLY ?= .
 
 CYTHON_SOURCES := $(shell find src \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -print)
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --root-user-action ignore
 SAY := @echo "==>"
 
 # One file per dependency set says when it was installed; see tools/requirements.py.
@@ -47,7 +47,7 @@ lint: $(DEV) ## Check format, style and types
 	$(SAY) "Format, style"
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
-	@$(BIN)/cython-lint --max-line-length 100 src
+	@PATH="$(abspath $(BIN)):$$PATH" cython-lint --max-line-length 100 src
 	$(SAY) "Types, stubs"
 	@$(PY) -m mypy
 	@$(PY) tools/stubtest.py

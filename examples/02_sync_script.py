@@ -27,11 +27,9 @@ class Background:
         self.loop.close()
 
 
-def trade(exchange: px.paper.PaperExchange) -> px.TradeResult:
-    market = exchange.add_market("eth-above-5k", tick_size="0.01", fee_rate="0")
-    exchange.seed_book(market.yes, asks=[("0.30", "50")])
-    exchange.deposit(px.OrderSigner(PRIVATE_KEY).address, "100")
-    creds = exchange.credentials(PRIVATE_KEY)
+def trade(
+    exchange: px.paper.PaperExchange, creds: px.ApiCredentials, token: px.TokenId
+) -> px.TradeResult:
     config = px.ExecutorConfig(
         private_key=PRIVATE_KEY,
         clob_url=exchange.url,
@@ -41,7 +39,7 @@ def trade(exchange: px.paper.PaperExchange) -> px.TradeResult:
         api_passphrase=creds.passphrase,
         trading_enabled=True,
     )
-    leg = px.Leg(market.yes, "BUY", "0.30", 10, tick_size="0.01", fee_rate=0)
+    leg = px.Leg(token, "BUY", "0.30", 10, tick_size="0.01", fee_rate=0)
     with px.sync.Executor(config) as executor:
         executor.on_trade_result(lambda result: None)  # runs in a thread of its own
         return executor.submit(px.LegsSignal([leg])).result(timeout=10)
@@ -50,11 +48,16 @@ def trade(exchange: px.paper.PaperExchange) -> px.TradeResult:
 def main() -> None:
     background = Background()
     exchange = px.paper.PaperExchange()
-    background.run(exchange.__aenter__())
+    # Prepared before it starts: from then on it belongs to its loop's thread.
+    market = exchange.add_market("eth-above-5k", tick_size="0.01", fee_rate="0")
+    exchange.seed_book(market.yes, asks=[("0.30", "50")])
+    exchange.deposit(px.OrderSigner(PRIVATE_KEY).address, "100")
+    creds = exchange.credentials(PRIVATE_KEY)
+    background.run(exchange.start())
     try:
-        result = trade(exchange)
+        result = trade(exchange, creds, market.yes)
     finally:
-        background.run(exchange.__aexit__(None, None, None))
+        background.run(exchange.close())
         background.stop()
     print(f"success {result.success}, cost {result.total_cost}")
 

@@ -26,6 +26,25 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
+# Said here, because what a failing build says about it is long and late.
+compiler=
+for candidate in ${CC:-cc gcc clang}; do
+    # CC can hold flags: its first word is the compiler.
+    compiler=$(command -v "$candidate" || true)
+    if [ -n "$compiler" ] || [ -n "${CC:-}" ]; then
+        break
+    fi
+done
+if [ -z "$compiler" ]; then
+    echo "polyexec compiles its hot path and needs a C compiler (gcc or clang)" >&2
+    exit 1
+fi
+if ! "$python" -c 'import os, sysconfig as s, sys
+sys.exit(not os.path.exists(os.path.join(s.get_path("include"), "Python.h")))'; then
+    echo "$python has no C headers: install your system's python3-dev package" >&2
+    exit 1
+fi
+
 echo "==> Making $venv with $("$python" --version)"
 rm -rf "$venv"
 if ! "$python" -m venv "$venv" >/dev/null 2>&1; then
@@ -35,7 +54,8 @@ if ! "$python" -m venv "$venv" >/dev/null 2>&1; then
         echo "It has no pip either: install your system's python3-venv or python3-pip package" >&2
         exit 1
     fi
-    "$python" -m pip install --quiet --disable-pip-version-check --target .venv-boot virtualenv
+    "$python" -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
+        --target .venv-boot virtualenv
     PYTHONPATH=.venv-boot "$python" -m virtualenv --quiet "$venv"
     rm -rf .venv-boot
 fi

@@ -2,10 +2,14 @@
 
 >>> result = await executor.submit(signal)
 
-Importing it starts nothing: no thread, no loop policy, no file, no connection.
+Importing it starts nothing: no thread, no loop policy, no file, no connection. ``polyexec.paper``
+is loaded when it is first used.
 """
 
-from polyexec import paper, sync
+import importlib
+import typing
+
+from polyexec import sync
 from polyexec.build import build_info
 from polyexec.clob.client import ClobClient
 from polyexec.clob.venue import ClobVenue
@@ -68,6 +72,11 @@ from polyexec.models import (
 from polyexec.reconciliation import Reconciliation
 from polyexec.results import Latency, LegResult, TradeResult
 from polyexec.submission import Submission
+
+if typing.TYPE_CHECKING:
+    from types import ModuleType
+
+    from polyexec import paper
 
 __all__ = [
     "Amounts",
@@ -142,3 +151,10 @@ __all__ = [
     "sync",
     "taker_fee",
 ]
+
+
+def __getattr__(name: str) -> "ModuleType":
+    # A live bot needs no exchange of its own, nor the certificate and recovery libraries behind it.
+    if name == "paper":
+        return importlib.import_module("polyexec.paper")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

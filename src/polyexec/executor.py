@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from polyexec.clob.client import ClobClient
 from polyexec.clob.venue import ClobVenue
@@ -44,10 +44,12 @@ from polyexec.models import (
     parse_token_id,
 )
 from polyexec.numbers import Number, to_micro
-from polyexec.paper import PaperExchange
 from polyexec.reconciliation import Reconciliation, follow_orders, reconcile
 from polyexec.results import TradeResult
 from polyexec.submission import Submission
+
+if TYPE_CHECKING:
+    from polyexec.paper import PaperExchange
 
 __all__ = ["BaseExecutor", "Executor", "SystemClock", "build_signer"]
 
@@ -138,7 +140,7 @@ class BaseExecutor:
         return self._venue
 
     @property
-    def exchange(self) -> PaperExchange:
+    def exchange(self) -> "PaperExchange":
         """The embedded paper exchange of ``executor_mode="paper"``.
 
         Raises
@@ -399,6 +401,8 @@ class BaseExecutor:
         config = self._config
         url, trust = config.clob_url, config.ssl_context
         if self._venue is None and config.executor_mode == "paper":
+            from polyexec.paper import PaperExchange  # noqa: PLC0415  a live bot needs none of it
+
             self._exchange = PaperExchange(clock=self._clock.time_ms, chain_id=config.chain_id)
             await self._exchange.start()
             url, trust = self._exchange.url, self._exchange.ssl_context

@@ -77,7 +77,7 @@ cdef inline uint64_t rotl(uint64_t value, int count) noexcept nogil:
 
 
 cdef void permute(uint64_t* s) noexcept nogil:  # hot
-    """Keccak-f[1600]. Lane (x, y) is a[x + 5y]; scalars, so that compilers keep them in registers."""
+    """Keccak-f[1600]. Lane (x, y) is a[x + 5y]; scalars, so compilers keep them in registers."""
     cdef uint64_t a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12
     cdef uint64_t a13, a14, a15, a16, a17, a18, a19, a20, a21, a22, a23, a24
     cdef uint64_t e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12

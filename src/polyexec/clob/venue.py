@@ -12,7 +12,7 @@ from polyexec.core.ports import AnswerCallback, BalanceSnapshot, Fill, OrderBatc
 from polyexec.enums import SignatureType
 from polyexec.models import Market, OrderId, TokenId
 
-__all__ = ["ClobVenue"]
+__all__ = ["ClobVenue", "own_fills"]
 
 
 class ClobVenue:
@@ -118,7 +118,7 @@ class ClobVenue:
             lists = await asyncio.gather(
                 *(self.client.trades(trade_id=trade_id) for trade_id in order.trade_ids)
             )
-            fills = _own(order_id, (fill for fills in lists for fill in fills))
+            fills = own_fills(order_id, (fill for fills in lists for fill in fills))
             if sum(fill.size_micro for fill in fills if fill.status != "FAILED") >= (
                 order.filled_micro
             ):
@@ -126,7 +126,7 @@ class ClobVenue:
         # The order is not known or does not name all its trades. By market, not by token: a maker
         # of a complementary match holds the other token than the trade names.
         market = None if order is None else await self.client.condition_of(order.token_id)
-        return _own(order_id, await self.client.trades(market=market))
+        return own_fills(order_id, await self.client.trades(market=market))
 
     async def fetch_balance(self) -> BalanceSnapshot:
         """Return the collateral balance; open orders are not subtracted."""
@@ -151,7 +151,10 @@ class ClobVenue:
         return BalanceSnapshot(balance_micro=balance.balance_micro, as_of_ms=as_of_ms)
 
 
-def _own(order_id: OrderId, fills: Iterable[Fill]) -> tuple[Fill, ...]:
+def own_fills(order_id: OrderId, fills: Iterable[Fill]) -> tuple[Fill, ...]:
+    """Return the fills of one order, each once."""
     # By key: a page boundary may show a trade twice.
-    mine = {(fill.trade_id, fill.maker_id): fill for fill in fills if fill.order_id == order_id}
+    mine = {
+        (fill.trade_id, fill.counter_order_id): fill for fill in fills if fill.order_id == order_id
+    }
     return tuple(mine.values())

@@ -25,7 +25,7 @@ from polyexec.models import (
     parse_tick_e4,
     parse_token_id,
 )
-from polyexec.numbers import to_micro, to_price_e4
+from polyexec.numbers import PRICE_SCALE, to_micro, to_price_e4
 
 __all__ = [
     "END_CURSOR",
@@ -313,63 +313,59 @@ def parse_order_page(value: Any) -> Page:
 
 
 def parse_trade(value: Any) -> tuple[Fill, ...]:
-    """Read a trade as its matches: each as the taker has it, then each as its maker has it.
+    """Read a trade as fills: for its taker one per maker it met, and one for each of the makers.
 
     Whose orders they are is not said reliably, so the caller picks its own by order id. A maker's
     numbers are those of its own entry: in a complementary match it trades the other token. The
-    taker's fee is charged match by match, so its total is not one fill.
+    taker's are taken match by match, because the fee is charged so; from the top level only where
+    the makers are missing or do not add up.
     """
     fields = _object(value, "the trade")
-    trade_id = _string(fields, "id")
     status = _string(fields, "status").upper().removeprefix("TRADE_STATUS_")
     # Only REST tells the two apart, and nothing depends on it.
     status = "MATCHED" if status == "MATCHED_NOT_BROADCASTED" else status
-    time_s = _read(fields, "match_time", _whole) if fields.get("match_time") else 0
-    token_id, side = TokenId(_string(fields, "asset_id")), _read(fields, "side", _side)
-    size_micro = _read(fields, "size", to_micro)
-    price_e4 = _read(fields, "price", to_price_e4)
-    taker_id = OrderId(_string(fields, "taker_order_id"))
-    entries = fields.get("maker_orders") or []
-    if not isinstance(entries, list):
+    taker = Fill(
+        trade_id=_string(fields, "id"),
+        order_id=OrderId(_string(fields, "taker_order_id")),
+        token_id=TokenId(_string(fields, "asset_id")),
+        side=_read(fields, "side", _side),
+        price_e4=_read(fields, "price", to_price_e4),
+        size_micro=_read(fields, "size", to_micro),
+        is_taker=True,
+        status=status,
+        match_time_s=_read(fields, "match_time", _whole) if fields.get("match_time") else 0,
+    )
+    raw = fields.get("maker_orders") or []
+    if not isinstance(raw, list):
         raise _odd("maker_orders")
-    makers = [_object(entry, "a maker order") for entry in entries]
-    parts = [_read(maker, "matched_amount", to_micro) for maker in makers]
-    ids = [OrderId(_string(maker, "order_id")) for maker in makers]
-    matches: list[tuple[OrderId | None, int]] = list(zip(ids, parts, strict=True))
-    if sum(parts) != size_micro:
-        matches = [(None, size_micro)]  # some makers are not shown: the total is all there is
-    fills = [
-        Fill(
-            trade_id=trade_id,
-            order_id=taker_id,
-            token_id=token_id,
-            side=side,
-            price_e4=price_e4,
-            size_micro=part,
-            is_taker=True,
-            status=status,
-            match_time_s=time_s,
-            maker_id=maker_id,
-        )
-        for maker_id, part in matches
-    ]
-    for maker, maker_id, part in zip(makers, ids, parts, strict=True):
-        maker_token = TokenId(maker.get("asset_id") or token_id)
-        fills.append(
-            Fill(
-                trade_id=trade_id,
-                order_id=maker_id,
-                token_id=maker_token,
-                side=_maker_side(maker, side, same_token=maker_token == token_id),
-                price_e4=_read(maker, "price", to_price_e4),
-                size_micro=part,
-                is_taker=False,
-                status=status,
-                match_time_s=time_s,
-                maker_id=maker_id,
-            )
-        )
-    return tuple(fills)
+    makers = [_maker_fill(_object(item, "a maker order"), taker) for item in raw]
+    if not makers or sum(maker.size_micro for maker in makers) != taker.size_micro:
+        return (taker, *makers)
+    return (*(_taker_part(taker, maker) for maker in makers), *makers)
+
+
+def _maker_fill(maker: Mapping[str, Any], taker: Fill) -> Fill:
+    token_id = TokenId(maker.get("asset_id") or taker.token_id)
+    return msgspec.structs.replace(
+        taker,
+        order_id=OrderId(_string(maker, "order_id")),
+        token_id=token_id,
+        side=_maker_side(maker, taker.side, same_token=token_id == taker.token_id),
+        price_e4=_read(maker, "price", to_price_e4),
+        size_micro=_read(maker, "matched_amount", to_micro),
+        is_taker=False,
+        counter_order_id=taker.order_id,
+    )
+
+
+def _taker_part(taker: Fill, maker: Fill) -> Fill:
+    same = maker.token_id == taker.token_id
+    return msgspec.structs.replace(
+        taker,
+        price_e4=maker.price_e4 if same else PRICE_SCALE - maker.price_e4,
+        size_micro=maker.size_micro,
+        counter_order_id=maker.order_id,
+    )
 
 
 def parse_trade_page(value: Any) -> Page:

@@ -100,8 +100,8 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     """MATCHED, MINED, CONFIRMED, RETRYING or FAILED."""
     match_time_s: int
-    maker_id: OrderId | None = None
-    """The maker order of the match: with ``trade_id`` it tells matches apart."""
+    counter_order_id: str = ""
+    """The other order, where the exchange names it: a trade may hold several matches."""
 
 
 class BalanceSnapshot(msgspec.Struct, frozen=True, kw_only=True):

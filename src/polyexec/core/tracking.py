@@ -38,13 +38,14 @@ class Flow(msgspec.Struct, frozen=True):
     """Shares, collateral and fee that moved at one time."""
 
     filled_micro: int = 0
-    paid_micro: int = 0
+    paid_scaled: int = 0
+    """Price x size, unrounded: micro-dollars times ``PRICE_SCALE``."""
     fee_micro: int = 0
 
     def plus(self, other: "Flow", sign: int = 1) -> "Flow":
         return Flow(
             self.filled_micro + sign * other.filled_micro,
-            self.paid_micro + sign * other.paid_micro,
+            self.paid_scaled + sign * other.paid_scaled,
             self.fee_micro + sign * other.fee_micro,
         )
 
@@ -119,7 +120,7 @@ class OrderTracker:
         with self._lock:
             if outcome.filled_micro:
                 fee = total_fee_bound(leg, outcome.filled_micro, outcome.paid_micro)
-                order.answer = Flow(outcome.filled_micro, outcome.paid_micro, fee)
+                order.answer = Flow(outcome.filled_micro, outcome.paid_micro * PRICE_SCALE, fee)
                 order.answer_ms = self._clock.time_ms()
                 self._book(order, {order.answer_ms: order.answer})
             if not outcome.state.is_open:
@@ -153,7 +154,7 @@ class OrderTracker:
         now = self._clock.time_ms()
         flows: dict[int, Flow] = {}
         for fill in fills:
-            key = (fill.trade_id, fill.maker_id, fill.price_e4, fill.size_micro)
+            key = (fill.trade_id, fill.counter_order_id, fill.price_e4, fill.size_micro)
             failed = fill.status == "FAILED"
             at_ms = order.times.get(key)
             if at_ms is None:
@@ -166,7 +167,7 @@ class OrderTracker:
                     at_ms = min(now, fill.match_time_s * 1000 + 999) if fill.match_time_s else now
                 order.times[key] = at_ms
             fee = fee_rule.fee_micro(fill) if fill.is_taker else 0
-            flow = Flow(fill.size_micro, fill.price_e4 * fill.size_micro // PRICE_SCALE, fee)
+            flow = Flow(fill.size_micro, fill.price_e4 * fill.size_micro, fee)
             flows[at_ms] = flows.get(at_ms, _NOTHING).plus(flow)
             if failed:
                 back_ms = order.times.setdefault((*key, "back"), now)
@@ -175,16 +176,17 @@ class OrderTracker:
         if answered is not None and answered.filled_micro == order.answer.filled_micro:
             # the answer's total is exact; price x size need not be
             flows[order.answer_ms] = msgspec.structs.replace(
-                answered, paid_micro=order.answer.paid_micro
+                answered, paid_scaled=order.answer.paid_scaled
             )
         return flows
 
     def _book(self, order: TrackedOrder, flows: dict[int, Flow]) -> None:
         """Move the ledger from what was booked of the order to these flows."""
         for at_ms in sorted(order.flows.keys() | flows.keys()):
-            booked = order.flows.get(at_ms, _NOTHING)
-            change = flows.get(at_ms, _NOTHING).plus(booked, -1)
-            shares, money, fee = change.filled_micro, change.paid_micro, change.fee_micro
+            booked, due = order.flows.get(at_ms, _NOTHING), flows.get(at_ms, _NOTHING)
+            change = due.plus(booked, -1)
+            shares, fee = change.filled_micro, change.fee_micro
+            money = _round(due.paid_scaled, order.leg) - _round(booked.paid_scaled, order.leg)
             if order.leg.side is Side.BUY:
                 self._spend(order.reservation, money + fee, at_ms)
                 self._ledger.book(order.leg.token_id, shares, at_ms=at_ms)
@@ -203,6 +205,11 @@ class OrderTracker:
         if held:
             self._ledger.spend(reservation, held, at_ms=at_ms)
         self._ledger.book(reservation.asset, held - micro, at_ms=at_ms)
+
+
+def _round(scaled: int, leg: PricedLeg) -> int:
+    """Return micro-dollars; a fraction of one is paid up by a BUY and lost by a SELL."""
+    return -(-scaled // PRICE_SCALE) if leg.side is Side.BUY else scaled // PRICE_SCALE
 
 
 def total_fee_bound(leg: PricedLeg, filled_micro: int, paid_micro: int) -> int:

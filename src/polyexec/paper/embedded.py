@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import trustme
 from eth_keys.datatypes import PrivateKey
 from eth_utils.exceptions import ValidationError
 
@@ -82,6 +81,9 @@ class PaperExchange:
         )
         self.chain_id = chain_id
         self._router = Router(self._exchange)
+        # Imported when it is used: making certificates loads half of the cryptography package.
+        import trustme  # noqa: PLC0415
+
         self._authority = trustme.CA()
         self._server = Server(self._router.handle, ssl_context=self._server_context())
         self._wanted_port = port

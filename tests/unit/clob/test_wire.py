@@ -266,11 +266,11 @@ def test_a_trade_with_two_makers_is_two_matches_of_its_taker_each_with_its_own_f
         for name, amount in (("0xa", "5"), ("0xb", "2.5"))
     ]
     fills = wire.parse_trade(exact({**TRADE, "maker_orders": makers}))
-    assert [(f.order_id, f.maker_id, f.size_micro, f.is_taker) for f in fills] == [
+    assert [(f.order_id, f.counter_order_id, f.size_micro, f.is_taker) for f in fills] == [
         ("0xtaker", "0xa", 5_000_000, True),
         ("0xtaker", "0xb", 2_500_000, True),
-        ("0xa", "0xa", 5_000_000, False),
-        ("0xb", "0xb", 2_500_000, False),
+        ("0xa", "0xtaker", 5_000_000, False),
+        ("0xb", "0xtaker", 2_500_000, False),
     ]
 
 

@@ -191,3 +191,9 @@ def ask(
     response = exchange.handle(request)
     assert response.headers["content-type"] == "application/json"
     return response.status, json.loads(response.body)
+
+
+def leg_errors(trader: Trader, entries: list[dict[str, Any]]) -> list[str]:
+    status, legs = trader.request("POST", "/orders", entries)
+    assert status == 200, legs
+    return [leg["errorMsg"] for leg in legs]

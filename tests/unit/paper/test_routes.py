@@ -76,6 +76,7 @@ def test_api_key_is_created_once_derived_often_and_deleted(exchange: paper.Paper
         made["apiKey"],
         other["apiKey"],
     }
+    assert trader.request("GET", "/auth/ban-status/closed-only") == (200, {"closed_only": False})
     assert trader.request("DELETE", "/auth/api-key") == (200, "OK")
     assert trader.request("GET", "/auth/api-keys") == UNAUTHORIZED
 
