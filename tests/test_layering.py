@@ -10,10 +10,21 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "polyexec"
 
 LAYERS = {
     0: {"_impl", "_fast", "_pure", "_secp256k1"},
-    1: {"models", "enums", "errors", "constants", "config", "numbers", "results"},
+    1: {
+        "config",
+        "constants",
+        "enums",
+        "errors",
+        "models",
+        "numbers",
+        "parsing",
+        "records",
+        "results",
+    },
     2: {"core"},
     3: {"clob", "paper", "journal", "observers"},
     4: {
+        "account",
         "executor",
         "sync",
         "submission",

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from polyexec.account import build_signer
 from polyexec.build import build_info
 from polyexec.config import ExecutorConfig
 from polyexec.core.amounts import limit_amounts, market_amounts
 from polyexec.core.orders import Amounts, Order, encode_order
 from polyexec.enums import Generation, OrderType
 from polyexec.errors import PolyexecError
-from polyexec.executor import build_signer
 from polyexec.models import Leg, LegsSignal
 from polyexec.numbers import from_micro
 from polyexec.sync import Executor as SyncExecutor

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 from polyexec.enums import OrderType, SignatureType
 from polyexec.errors import ConfigError, InputError
-from polyexec.models import Record, parse_order_type
 from polyexec.numbers import Number, from_micro, to_decimal, to_micro
+from polyexec.parsing import parse_order_type
+from polyexec.records import Record
 
 __all__ = ["ExecutorConfig", "Mode", "Secret"]
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from polyexec.account import build_signer
 from polyexec.clob.client import ClobClient
 from polyexec.clob.venue import ClobVenue
 from polyexec.config import ExecutorConfig
@@ -23,13 +24,10 @@ from polyexec.core.gate import Gate
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import Clock, NoAnswer, Outcome, Venue
-from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker
-from polyexec.core.wallets import infer_signature_type
 from polyexec.dispatch import Publisher
-from polyexec.enums import SignatureType, SkipReason
+from polyexec.enums import SkipReason
 from polyexec.errors import (
-    ConfigError,
     InputError,
     OutcomeUnknownError,
     TransportError,
@@ -41,7 +39,6 @@ from polyexec.models import (
     OrderId,
     Signal,
     TopOfBook,
-    parse_token_id,
 )
 from polyexec.numbers import Number, to_micro
 from polyexec.reconciliation import Reconciliation, follow_orders, reconcile
@@ -50,8 +47,9 @@ from polyexec.submission import Submission
 
 if TYPE_CHECKING:
     from polyexec.paper import PaperExchange
+from polyexec.parsing import parse_token_id
 
-__all__ = ["BaseExecutor", "Executor", "SystemClock", "build_signer"]
+__all__ = ["BaseExecutor", "Executor", "SystemClock"]
 
 _log = logging.getLogger("polyexec.executor")
 _CLOSE_CALLBACKS_S: Final = 2.0
@@ -567,37 +565,6 @@ class Executor(BaseExecutor):
     async def cancel_all(self) -> tuple[OrderId, ...]:
         """Cancel every open order of the account; return the ids that were cancelled."""
         return await self._cancel_all()
-
-
-def build_signer(config: ExecutorConfig) -> OrderSigner:
-    """Return the signer that the settings describe.
-
-    Raises
-    ------
-    ConfigError, SigningError
-        The key is missing or bad, or an address does not belong to it.
-    """
-    if not config.private_key:
-        raise ConfigError("private_key: missing; set PRIVATE_KEY or pass private_key=...")
-    key = config.private_key.reveal()
-    probe = OrderSigner(key, chain_id=config.chain_id)
-    if config.signer_address and config.signer_address.lower() != probe.address.lower():
-        raise ConfigError(
-            f"signer_address={config.signer_address}: the private key belongs to {probe.address}"
-        )
-    kind = config.signature_type
-    if kind is None:
-        kind = (
-            infer_signature_type(probe.address, config.proxy_address)
-            if config.proxy_address
-            else SignatureType.EOA
-        )
-    return OrderSigner(
-        key,
-        chain_id=config.chain_id,
-        signature_type=kind,
-        funder=config.proxy_address or None,
-    )
 
 
 def _as_outcome(error: BaseException) -> NoAnswer:

@@ -6,21 +6,26 @@ and everything behind works on integers. They are immutable.
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, ClassVar, NewType, Self
 
 import msgspec
 
 from polyexec.enums import Generation, OrderType, Side, Strategy
 from polyexec.errors import InputError
-from polyexec.numbers import (
-    Number,
-    from_e4,
-    from_micro,
-    to_decimal,
-    to_micro,
-    to_price_e4,
-    to_scaled,
+from polyexec.numbers import Number, from_e4, from_micro, to_decimal, to_micro, to_price_e4
+from polyexec.parsing import (
+    ConditionId,
+    OrderId,
+    TokenId,
+    parse_exponent,
+    parse_flag,
+    parse_generation,
+    parse_order_type,
+    parse_rate_micro,
+    parse_side,
+    parse_tick_e4,
+    parse_token_id,
 )
+from polyexec.records import Record
 
 __all__ = [
     "ArbSignal",
@@ -33,110 +38,7 @@ __all__ = [
     "Signal",
     "TokenId",
     "TopOfBook",
-    "parse_tick_e4",
-    "parse_token_id",
 ]
-
-TokenId = NewType("TokenId", str)
-ConditionId = NewType("ConditionId", str)
-OrderId = NewType("OrderId", str)
-
-_TICKS_E4 = (1000, 100, 50, 25, 10, 1)
-
-
-def parse_token_id(value: str | int, field: str = "token_id") -> TokenId:
-    """Return a token id as canonical decimal text.
-
-    Raises
-    ------
-    InputError
-        It is not a decimal integer, or not below 2**256.
-    """
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InputError(field, value, "must be a decimal token id (str or int)")
-    if isinstance(value, str):
-        if not (value.isascii() and value.isdigit() and len(value) <= 78):
-            raise InputError(field, value, "must be a decimal token id of at most 78 digits")
-        number = int(value)
-    else:
-        number = value
-    if not 0 <= number < 2**256:
-        raise InputError(field, value, "must be at least 0 and below 2**256")
-    return TokenId(str(number))
-
-
-def parse_tick_e4(value: Number, field: str = "tick_size") -> int:
-    """Return a tick size in ten-thousandths of a dollar.
-
-    Raises
-    ------
-    InputError
-        It is none of 0.1, 0.01, 0.005, 0.0025, 0.001, 0.0001.
-    """
-    tick_e4 = to_scaled(value, field, scale=10_000, unit="0.0001")
-    if tick_e4 not in _TICKS_E4:
-        raise InputError(field, value, "must be one of 0.1, 0.01, 0.005, 0.0025, 0.001, 0.0001")
-    return tick_e4
-
-
-def parse_rate_micro(value: Number, field: str = "fee_rate") -> int:
-    """Return a taker fee rate in millionths (0.07 -> 70000), at most 1.
-
-    Raises
-    ------
-    InputError
-        It is negative, above 1, not finite or finer than 1e-6.
-    """
-    rate = to_micro(value, field)
-    if rate > 1_000_000:
-        raise InputError(field, value, "is a fraction: 0.07 is 7 %, and it cannot exceed 1")
-    return rate
-
-
-class Record:
-    """Base of the immutable input records: equality, repr and pickling by ``__slots__``."""
-
-    __slots__: ClassVar[tuple[str, ...]] = ()
-    _shown: ClassVar[tuple[str, ...]] = ()
-    """Constructor arguments, in order; each is readable as an attribute of the same name."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable: use .replace({name}=...)")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable")
-
-    def _set(self, **values: object) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    def _astuple(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self._shown)
-
-    def replace(self, **changes: Any) -> Self:
-        """Return a copy with some constructor arguments changed."""
-        return type(self)(**dict(zip(self._shown, self._astuple(), strict=True)) | changes)
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._astuple() == other._astuple()
-
-    def __hash__(self) -> int:
-        return hash(self._astuple())
-
-    def __repr__(self) -> str:
-        shown = ", ".join(
-            f"{name}={str(value) if isinstance(value, Decimal) else value!r}"
-            for name, value in zip(self._shown, self._astuple(), strict=True)
-            if value is not None and value != ""
-        )
-        return f"{type(self).__name__}({shown})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._shown, self._astuple())
-
-
-def _rebuild(cls: type[Record], names: tuple[str, ...], values: tuple[Any, ...]) -> Record:
-    return cls(**dict(zip(names, values, strict=True)))
 
 
 class Quote(Record):
@@ -234,11 +136,11 @@ class Quote(Record):
             best_ask_e4=None if best_ask is None else to_price_e4(best_ask, "best_ask"),
             best_bid_size_micro=_size_or_zero(best_bid_size, "best_bid_size"),
             best_ask_size_micro=_size_or_zero(best_ask_size, "best_ask_size"),
-            neg_risk=_parse_flag(neg_risk, "neg_risk"),
+            neg_risk=parse_flag(neg_risk, "neg_risk"),
             tick_e4=None if tick_size is None else parse_tick_e4(tick_size),
-            generation=_parse_generation(generation),
+            generation=parse_generation(generation),
             fee_rate_micro=None if fee_rate is None else parse_rate_micro(fee_rate),
-            fee_exponent=_parse_exponent(fee_exponent),
+            fee_exponent=parse_exponent(fee_exponent),
             min_order_size_micro=to_micro(min_order_size, "min_order_size"),
         )
 
@@ -393,16 +295,16 @@ class Leg(Record):
             size_micro=size_micro,
             order_type=kind,
             expiration=expiration,
-            post_only=_parse_flag(post_only, "post_only"),
+            post_only=parse_flag(post_only, "post_only"),
             available_size_micro=(
                 None if available_size is None else to_micro(available_size, "available_size")
             ),
             market_slug=market_slug,
-            neg_risk=_parse_flag(neg_risk, "neg_risk"),
+            neg_risk=parse_flag(neg_risk, "neg_risk"),
             tick_e4=None if tick_size is None else parse_tick_e4(tick_size),
-            generation=_parse_generation(generation),
+            generation=parse_generation(generation),
             fee_rate_micro=None if fee_rate is None else parse_rate_micro(fee_rate),
-            fee_exponent=_parse_exponent(fee_exponent),
+            fee_exponent=parse_exponent(fee_exponent),
             min_order_size_micro=to_micro(min_order_size, "min_order_size"),
         )
 
@@ -637,48 +539,9 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     market_slug: str = ""
 
 
-def parse_side(value: Side | str) -> Side:
-    """Return a :class:`Side` or raise ``InputError``."""
-    try:
-        return Side(value)
-    except ValueError:
-        raise InputError("side", value, "must be 'BUY' or 'SELL'") from None
-
-
-def parse_order_type(value: OrderType | str) -> OrderType:
-    """Return an :class:`OrderType` or raise ``InputError``."""
-    try:
-        return OrderType(value)
-    except ValueError:
-        raise InputError("order_type", value, "must be GTC, GTD, FOK or FAK") from None
-
-
-def _parse_generation(value: Any) -> Generation:
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        return Generation(value)
-    except ValueError:
-        raise InputError("generation", value, "must be a Generation (1, 2 or 3)") from None
-
-
-def _parse_flag(value: bool, field: str) -> bool:
-    # "false" is true to bool(), and would pick another exchange contract.
-    if value not in (False, True):
-        raise InputError(field, value, "must be True or False")
-    return bool(value)
+def _optional_decimal(value: Number | None, field: str) -> Decimal | None:
+    return None if value is None else to_decimal(value, field)
 
 
 def _size_or_zero(value: Number | None, field: str) -> int:
     return 0 if value is None else to_micro(value, field)
-
-
-def _parse_exponent(value: int) -> int:
-    # fd.e arrives as a JSON number; every schedule published so far is a whole number.
-    if isinstance(value, bool) or value not in (0, 1, 2, 3, 4):
-        raise InputError("fee_exponent", value, "must be a whole number from 0 to 4")
-    return int(value)
-
-
-def _optional_decimal(value: Number | None, field: str) -> Decimal | None:
-    return None if value is None else to_decimal(value, field)

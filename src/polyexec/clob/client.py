@@ -27,7 +27,8 @@ from polyexec.errors import (
     UsageError,
     VenueError,
 )
-from polyexec.models import ConditionId, Market, OrderId, TokenId, parse_token_id
+from polyexec.models import ConditionId, Market, OrderId, TokenId
+from polyexec.parsing import parse_token_id
 
 __all__ = ["ClobClient"]
 

@@ -16,16 +16,9 @@ from polyexec.core.auth import ApiCredentials
 from polyexec.core.ports import Fill, OrderStatus
 from polyexec.enums import Generation, LegState, Side
 from polyexec.errors import ConfigError, InputError, UnexpectedResponseError
-from polyexec.models import (
-    ConditionId,
-    Market,
-    OrderId,
-    TokenId,
-    parse_rate_micro,
-    parse_tick_e4,
-    parse_token_id,
-)
+from polyexec.models import ConditionId, Market, OrderId, TokenId
 from polyexec.numbers import PRICE_SCALE, to_micro, to_price_e4
+from polyexec.parsing import parse_rate_micro, parse_tick_e4, parse_token_id
 
 __all__ = [
     "END_CURSOR",

@@ -7,7 +7,6 @@ from polyexec.constants import AMOUNT_DECIMALS
 from polyexec.core.orders import Amounts
 from polyexec.enums import Side
 from polyexec.errors import InputError
-from polyexec.models import parse_rate_micro, parse_side, parse_tick_e4
 from polyexec.numbers import (
     MAX_MICRO,
     PRICE_SCALE,
@@ -18,6 +17,7 @@ from polyexec.numbers import (
     to_micro,
     to_price_e4,
 )
+from polyexec.parsing import parse_rate_micro, parse_side, parse_tick_e4
 
 __all__ = [
     "apply_slippage",

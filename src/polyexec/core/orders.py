@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
@@ -12,10 +12,17 @@ from polyexec.constants import MAX_BATCH, MAX_SALT, ZERO_ADDRESS, ZERO_BYTES32
 from polyexec.core.keys import checksum_address, parse_address, parse_bytes32
 from polyexec.enums import Generation, OrderType, Side
 from polyexec.errors import InputError
-from polyexec.models import OrderId, TokenId, parse_order_type, parse_side, parse_token_id
 from polyexec.numbers import MAX_MICRO, from_micro
+from polyexec.parsing import (
+    OrderId,
+    TokenId,
+    parse_generation,
+    parse_order_type,
+    parse_side,
+    parse_token_id,
+)
 
-__all__ = ["Amounts", "Order", "SignedOrder", "encode_order", "encode_orders", "parse_generation"]
+__all__ = ["Amounts", "Order", "SignedOrder", "encode_order", "encode_orders"]
 
 _MAX_UINT256 = 2**256 - 1
 
@@ -296,14 +303,6 @@ def _entry(
         "deferExec": bool(defer_exec),
         "postOnly": bool(post_only),
     }
-
-
-def parse_generation(value: Generation | int | str) -> Generation:
-    """Return a :class:`Generation` or raise ``InputError``."""
-    try:
-        return Generation(cast("int", value))  # the enum itself reads text
-    except ValueError:
-        raise InputError("generation", value, "must be a Generation (1, 2 or 3)") from None
 
 
 def _check_int(field: str, value: object, low: int, high: int) -> None:

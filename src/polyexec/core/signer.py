@@ -10,11 +10,12 @@ from msgspec.structs import replace
 from polyexec import _impl, _secp256k1
 from polyexec.constants import EXCHANGES, ORDER_TYPE_V2
 from polyexec.core.keys import checksum_address, parse_address, parse_private_key
-from polyexec.core.orders import Order, SignedOrder, parse_generation
+from polyexec.core.orders import Order, SignedOrder
 from polyexec.core.wallets import derive_funder
 from polyexec.enums import Generation, SignatureType
 from polyexec.errors import InputError, SigningError
 from polyexec.models import OrderId
+from polyexec.parsing import parse_generation
 
 __all__ = ["OrderSigner"]
 

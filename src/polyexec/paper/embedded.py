@@ -14,7 +14,6 @@ from eth_utils.exceptions import ValidationError
 from polyexec.core.auth import ApiCredentials
 from polyexec.enums import Generation, Side, SignatureType
 from polyexec.errors import InputError, InternalError, UsageError
-from polyexec.models import parse_rate_micro, parse_side, parse_tick_e4, parse_token_id
 from polyexec.numbers import Number, from_micro, to_micro, to_price_e4
 from polyexec.paper.book import PaperMarket, price_text
 from polyexec.paper.errors import Refused
@@ -25,6 +24,13 @@ from polyexec.paper.matching import MatchingEngine
 from polyexec.paper.routes import Router
 from polyexec.paper.server import Server
 from polyexec.paper.signatures import CONTRACTS
+from polyexec.parsing import (
+    parse_generation,
+    parse_rate_micro,
+    parse_side,
+    parse_tick_e4,
+    parse_token_id,
+)
 
 __all__ = ["PaperExchange"]
 
@@ -254,7 +260,7 @@ class PaperExchange:
         min_order_size: Number = 5,
     ) -> PaperMarket:
         """Open a market. Ids that are not given follow from slug and generation, repeatably."""
-        generation = _generation(generation)
+        generation = parse_generation(generation)
         slug = slug or f"market-{len(self.engine.markets) + 1}"
         if condition_id is None:
             condition_id = condition_id_of(slug, generation, neg_risk=neg_risk)
@@ -373,13 +379,6 @@ class PaperExchange:
     def __repr__(self) -> str:
         where = self.url if self._port else "not running"
         return f"PaperExchange({where}, {len(self.engine.markets)} markets)"
-
-
-def _generation(value: Generation | int | str) -> Generation:
-    try:
-        return Generation(int(value))
-    except ValueError:
-        raise InputError("generation", value, "must be a Generation (1, 2 or 3)") from None
 
 
 def _now_ms() -> int:

@@ -6,7 +6,9 @@ from decimal import Decimal
 
 from polyexec import numbers
 from polyexec.errors import InputError
-from polyexec.models import ArbSignal, Leg, LegsSignal, Quote, Record, parse_tick_e4, parse_token_id
+from polyexec.models import ArbSignal, Leg, LegsSignal, Quote
+from polyexec.parsing import parse_tick_e4, parse_token_id
+from polyexec.records import Record
 from tests.fuzz import generate
 from tests.fuzz.registry import target
 
