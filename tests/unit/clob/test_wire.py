@@ -260,6 +260,26 @@ def test_maker_of_a_complementary_match_keeps_its_token_side_and_price():
     assert wire.parse_trade(exact({**TRADE, "maker_orders": [maker]}))[1].side is Side.BUY
 
 
+def test_a_trade_with_two_makers_is_two_matches_of_its_taker_each_with_its_own_fee():
+    makers = [
+        {"order_id": name, "matched_amount": amount, "price": "0.4", "side": "SELL"}
+        for name, amount in (("0xa", "5"), ("0xb", "2.5"))
+    ]
+    fills = wire.parse_trade(exact({**TRADE, "maker_orders": makers}))
+    assert [(f.order_id, f.counter_order_id, f.size_micro, f.is_taker) for f in fills] == [
+        ("0xtaker", "0xa", 5_000_000, True),
+        ("0xtaker", "0xb", 2_500_000, True),
+        ("0xa", "0xtaker", 5_000_000, False),
+        ("0xb", "0xtaker", 2_500_000, False),
+    ]
+
+
+def test_a_trade_that_hides_some_makers_is_one_match_of_its_taker():
+    maker = {"order_id": "0xa", "matched_amount": "5", "price": "0.4", "side": "SELL"}
+    fills = wire.parse_trade(exact({**TRADE, "maker_orders": [maker]}))
+    assert [(f.order_id, f.size_micro) for f in fills if f.is_taker] == [("0xtaker", 7_500_000)]
+
+
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
