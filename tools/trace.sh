@@ -14,5 +14,7 @@ cd .trace
 echo "==> Building with line tracing"
 "$PYTHON" setup.py --quiet build_ext --inplace --force
 echo "==> Running the tests under coverage"
-PYTHONPATH=$PWD/src "$PYTHON" -m pytest -q -m "not slow" --cov=polyexec._fast \
+[ $# -gt 0 ] || set -- tests/unit tests/property tests/vectors tests/exhaustive
+# --cov=polyexec._fast would make coverage import the package once before it traces.
+PYTHONPATH=$PWD/src "$PYTHON" -m pytest -q -m "not slow" --cov=polyexec \
     --cov-config=tools/trace.coveragerc --cov-report=term-missing "$@"
