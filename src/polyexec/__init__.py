@@ -6,10 +6,7 @@ Importing it starts nothing: no thread, no loop policy, no file, no connection. 
 is loaded when it is first used.
 """
 
-import importlib
-import typing
-
-from polyexec import sync
+from polyexec import paper, sync
 from polyexec.build import build_info
 from polyexec.clob.client import ClobClient
 from polyexec.clob.venue import ClobVenue
@@ -72,11 +69,6 @@ from polyexec.models import (
 from polyexec.reconciliation import Reconciliation
 from polyexec.results import Latency, LegResult, TradeResult
 from polyexec.submission import Submission
-
-if typing.TYPE_CHECKING:
-    from types import ModuleType
-
-    from polyexec import paper
 
 __all__ = [
     "Amounts",
@@ -151,10 +143,3 @@ __all__ = [
     "sync",
     "taker_fee",
 ]
-
-
-def __getattr__(name: str) -> "ModuleType":
-    # A live bot needs no exchange of its own, nor the certificate and recovery libraries behind it.
-    if name == "paper":
-        return importlib.import_module("polyexec.paper")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -72,10 +72,10 @@ class Executor(BaseExecutor):
 
 
 class _LoopThread:
-    """A thread that runs one event loop: uvloop's where it is installed."""
+    """A thread that runs one event loop."""
 
     def __init__(self) -> None:
-        self._loop = _new_loop()
+        self._loop = new_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="polyexec-loop", daemon=True
         )
@@ -90,7 +90,8 @@ class _LoopThread:
         self._loop.close()
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop: uvloop's where it is installed."""
     try:
         import uvloop  # noqa: PLC0415  optional where there is no build of it
     except ImportError:
