@@ -146,7 +146,7 @@ def test_the_total_of_the_answer_is_exact_where_price_times_size_is_not() -> Non
     later = fill(6_666_667, 3000, name="2", is_taker=False, match_time_s=1020)
     books.clock.advance(20_000)
     books.follow(LegState.MATCHED, later, fill(3_333_333))
-    assert books.figures == (-1_333_334 - 56_000 - 2_000_000, 0, 10_000_000)
+    assert books.figures == (-1_333_334 - 56_000 - 2_000_001, 0, 10_000_000)
 
 
 def test_fills_of_an_unknown_order_are_spent_from_its_reservation() -> None:
