@@ -138,6 +138,18 @@ def test_fills_make_the_fee_of_an_answer_exact_and_end_the_order() -> None:
     assert books.tracker.orders == ()
 
 
+def test_the_total_of_the_answer_is_exact_where_price_times_size_is_not() -> None:
+    books = Books()
+    books.answer(LegState.PARTIAL, 3_333_333, 1_333_340)  # 0.40 x 3.333333 is 1.3333332
+    answered = fill(3_333_333, match_time_s=1009)
+    books.follow(LegState.PARTIAL, answered)
+    assert books.figures[0] == -1_333_340 - 56_000
+    books.clock.advance(20_000)
+    later = fill(6_666_667, 3000, name="2", is_taker=False, match_time_s=1020)
+    books.follow(LegState.MATCHED, later, answered)
+    assert books.figures == (-1_333_340 - 56_000 - 2_000_001, 0, 10_000_000)
+
+
 def test_fills_of_an_unknown_order_are_spent_from_its_reservation() -> None:
     books = Books()
     books.answer(LegState.UNKNOWN)
