@@ -9,6 +9,8 @@ from typing import Literal
 
 __all__ = [
     "IMPLEMENTATION",
+    "ORDER_TYPES",
+    "BatchBuilder",
     "exchange_domain_separator",
     "fill_fee",
     "keccak256",
@@ -26,7 +28,7 @@ def _wants_fast() -> bool:
     if os.environ.get("POLYEXEC_NO_EXTENSIONS", "0") not in {"", "0"}:
         return False
     try:
-        for module in ("amounts", "eip712", "keccak"):
+        for module in ("amounts", "batch", "eip712", "keccak"):
             importlib.import_module(f"polyexec._fast.{module}")
     except ModuleNotFoundError as error:
         # Not built is fine; built and missing something else is a fault to hear of.
@@ -40,6 +42,7 @@ IMPLEMENTATION: Literal["fast", "pure"] = "fast" if _wants_fast() else "pure"
 
 if IMPLEMENTATION == "fast":
     from polyexec._fast.amounts import fill_fee, limit_amounts, market_amounts, taker_fee
+    from polyexec._fast.batch import ORDER_TYPES, BatchBuilder
     from polyexec._fast.eip712 import (
         exchange_domain_separator,
         order_struct_hash_v1,
@@ -50,6 +53,7 @@ if IMPLEMENTATION == "fast":
     from polyexec._fast.keccak import keccak256
 else:
     from polyexec._pure.amounts import fill_fee, limit_amounts, market_amounts, taker_fee
+    from polyexec._pure.batch import ORDER_TYPES, BatchBuilder  # type: ignore[assignment]
     from polyexec._pure.eip712 import (
         exchange_domain_separator,
         order_struct_hash_v1,

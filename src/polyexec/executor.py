@@ -301,7 +301,7 @@ class BaseExecutor:
 
         def on_outcome(outcome: Outcome) -> None:
             if not answered.acquire(blocking=False):
-                _log.error("second_outcome", extra={"orders": [o.order_id for o in plan.orders]})
+                _log.error("second_outcome", extra={"orders": plan.batch.order_ids})
                 return
             try:
                 result = pipeline.finish(

@@ -55,7 +55,7 @@ async def opened(**options: Any) -> AsyncIterator[tuple[H2Server, ClobVenue]]:
 
 def batch(body: bytes = b"[]") -> OrderBatch:
     headers = L2Signer(ADDRESS, ApiCredentials(*CREDENTIALS)).headers(1, "POST", "/orders", body)
-    return OrderBatch(path="/orders", body=body, headers=headers, orders=(), order_types=())
+    return OrderBatch(path="/orders", body=body, headers=headers, order_ids=())
 
 
 def test_venue_posts_and_reads(run):

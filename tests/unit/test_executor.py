@@ -510,7 +510,7 @@ async def test_orders_that_stay_unknown_do_not_keep_the_others_from_being_asked_
         legs = LegsSignal([leg(token, size=5) for token in range(15)])
         executor.submit(legs)
         executor.submit(legs)
-        ids = {signed.order_id for batch in venue.batches for signed in batch.orders}
+        ids = {order_id for batch in venue.batches for order_id in batch.order_ids}
         assert len(ids) == 30
         await until(lambda: set(venue.asked) == ids)
 

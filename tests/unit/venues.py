@@ -30,20 +30,20 @@ def all_matched(batch: OrderBatch) -> Outcome:
     entries = [
         {
             "status": "matched",
-            "makingAmount": str(signed.order.maker_micro / 1_000_000),
-            "takingAmount": str(signed.order.taker_micro / 1_000_000),
+            "makingAmount": str(int(entry["order"]["makerAmount"]) / 1_000_000),
+            "takingAmount": str(int(entry["order"]["takerAmount"]) / 1_000_000),
         }
-        for signed in batch.orders
+        for entry in json.loads(batch.body)
     ]
     return answer_with(batch, *entries)
 
 
 def answer_with(batch: OrderBatch, *entries: dict[str, Any]) -> Answer:
     """Return an answer with these changes, one per order or one for all."""
-    changes = entries * len(batch.orders) if len(entries) == 1 else entries
+    changes = entries * len(batch.order_ids) if len(entries) == 1 else entries
     body = [
-        {"success": True, "errorMsg": "", "orderID": signed.order_id} | change
-        for signed, change in zip(batch.orders, changes, strict=True)
+        {"success": True, "errorMsg": "", "orderID": order_id} | change
+        for order_id, change in zip(batch.order_ids, changes, strict=True)
     ]
     return Answer(status=200, body=json.dumps(body).encode())
 
@@ -117,4 +117,4 @@ class ScriptedVenue:
         return tuple(order_ids)
 
     async def cancel_all(self) -> tuple[OrderId, ...]:
-        return tuple(signed.order_id for batch in self.batches for signed in batch.orders)
+        return tuple(order_id for batch in self.batches for order_id in batch.order_ids)

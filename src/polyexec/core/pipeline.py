@@ -7,10 +7,11 @@ may live.
 """
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import msgspec
 
+from polyexec import _impl
 from polyexec.core.auth import ApiCredentials, L2Signer
 from polyexec.core.candidates import (
     Edge,
@@ -24,19 +25,20 @@ from polyexec.core.candidates import (
 )
 from polyexec.core.gate import Gate
 from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage, asset_given
-from polyexec.core.orders import Order, SignedOrder, encode_orders
+from polyexec.core.orders import Order, encode_orders
 from polyexec.core.outcome import LegOutcome, SentLeg, classify
 from polyexec.core.ports import Clock, OrderBatch, Outcome
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker
-from polyexec.enums import Generation, LegState, Side, SkipReason
-from polyexec.models import Signal
+from polyexec.enums import Generation, LegState, OrderType, Side, SkipReason
+from polyexec.models import OrderId, Signal
 from polyexec.numbers import from_micro
 from polyexec.results import Latency, LegResult, TradeResult
 
 __all__ = ["Pipeline", "Plan"]
 
 _ORDERS_PATH: Final = "/orders"
+_ORDER_TYPE_INDEX: Final = {OrderType(name): i for i, name in enumerate(_impl.ORDER_TYPES)}
 
 _Nanoseconds: TypeAlias = Callable[[], int]
 
@@ -47,7 +49,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     signal: Signal
     legs: tuple[PricedLeg, ...]
     edge: Edge | None
-    orders: tuple[SignedOrder, ...]
     reservations: tuple[Reservation, ...]
     batch: OrderBatch
     started_ns: int
@@ -95,6 +96,7 @@ class Pipeline:
         self._clock = clock
         self._stopwatch = stopwatch
         self._builder = builder
+        self._batches = signer.batch_builder(owner=credentials.api_key, builder=builder)
 
     def prepare(self, signal: Signal) -> Plan | TradeResult:
         """Return a plan that holds its money and its place, or a skipped result that holds nothing.
@@ -126,14 +128,8 @@ class Pipeline:
             return self._skipped(signal, reservations, started)
         try:
             reserved = watch()
-            orders = tuple(self._signer.sign_batch([self._order(leg) for leg in legs]))
+            body, order_ids = self._sign_and_encode(legs)
             signed = watch()
-            body = encode_orders(
-                orders,
-                owner=self._owner,
-                order_type=[leg.order_type for leg in legs],
-                post_only=[leg.post_only for leg in legs],
-            )
             headers = self._auth.headers(self._clock.time_ms() // 1000, "POST", _ORDERS_PATH, body)
             encoded = watch()
         except BaseException:
@@ -143,15 +139,8 @@ class Pipeline:
             signal=signal,
             legs=legs,
             edge=edge,
-            orders=orders,
             reservations=reservations,
-            batch=OrderBatch(
-                path=_ORDERS_PATH,
-                body=body,
-                headers=headers,
-                orders=orders,
-                order_types=tuple(leg.order_type for leg in legs),
-            ),
+            batch=OrderBatch(path=_ORDERS_PATH, body=body, headers=headers, order_ids=order_ids),
             started_ns=started,
             latency=Latency(
                 validate_us=(validated - started + gated - priced) / 1000,
@@ -170,20 +159,20 @@ class Pipeline:
         """Book what the outcome says and return the result. Called exactly once per plan."""
         sent = [
             SentLeg(
-                order_id=order.order_id,
+                order_id=order_id,
                 side=leg.side,
                 order_type=leg.order_type,
                 maker_micro=leg.maker_micro,
                 taker_micro=leg.taker_micro,
             )
-            for leg, order in zip(plan.legs, plan.orders, strict=True)
+            for leg, order_id in zip(plan.legs, plan.batch.order_ids, strict=True)
         ]
         try:
             outcomes = classify(sent, outcome)
             results = tuple(
-                self._book(leg, order, reservation, leg_outcome)
-                for leg, order, reservation, leg_outcome in zip(
-                    plan.legs, plan.orders, plan.reservations, outcomes, strict=True
+                self._book(leg, order_id, reservation, leg_outcome)
+                for leg, order_id, reservation, leg_outcome in zip(
+                    plan.legs, plan.batch.order_ids, plan.reservations, outcomes, strict=True
                 )
             )
         finally:
@@ -247,39 +236,67 @@ class Pipeline:
             self._ledger.release(reservation)
         self._gate.leave()
 
+    def _sign_and_encode(self, legs: tuple[PricedLeg, ...]) -> tuple[bytes, tuple[OrderId, ...]]:
+        """Return the body of the POST and the ids of its orders."""
+        if any(leg.generation is Generation.CLOB_V1 for leg in legs):
+            return self._sign_and_encode_v1(legs)
+        salts = self._signer.new_salts(len(legs))
+        body, order_ids = self._batches.build(
+            [
+                (
+                    leg.generation,
+                    leg.neg_risk,
+                    leg.token_id,
+                    leg.maker_micro,
+                    leg.taker_micro,
+                    0 if leg.side is Side.BUY else 1,
+                    salt,
+                    leg.expiration,
+                    _ORDER_TYPE_INDEX[leg.order_type],
+                    leg.post_only,
+                )
+                for leg, salt in zip(legs, salts, strict=True)
+            ],
+            self._clock.time_ms(),
+        )
+        return body, cast("tuple[OrderId, ...]", order_ids)
+
+    def _sign_and_encode_v1(self, legs: tuple[PricedLeg, ...]) -> tuple[bytes, tuple[OrderId, ...]]:
+        """Do the same for a batch with V1 orders, which production no longer takes."""
+        orders = self._signer.sign_batch(self._order(leg) for leg in legs)
+        body = encode_orders(
+            orders,
+            owner=self._owner,
+            order_type=[leg.order_type for leg in legs],
+            post_only=[leg.post_only for leg in legs],
+        )
+        return body, tuple(order.order_id for order in orders)
+
     def _order(self, leg: PricedLeg) -> Order:
-        if leg.generation is Generation.CLOB_V1:
-            # V1 knows neither timestamp nor builder
-            return Order(
-                generation=leg.generation,
-                token_id=leg.token_id,
-                side=leg.side,
-                maker_micro=leg.maker_micro,
-                taker_micro=leg.taker_micro,
-                neg_risk=leg.neg_risk,
-                expiration=leg.expiration,
-            )
-        return Order(
+        order = Order(
             generation=leg.generation,
             token_id=leg.token_id,
             side=leg.side,
             maker_micro=leg.maker_micro,
             taker_micro=leg.taker_micro,
             neg_risk=leg.neg_risk,
-            timestamp_ms=self._clock.time_ms(),
             expiration=leg.expiration,
-            builder=self._builder,
+        )
+        if leg.generation is Generation.CLOB_V1:
+            return order  # V1 knows neither timestamp nor builder
+        return msgspec.structs.replace(
+            order, timestamp_ms=self._clock.time_ms(), builder=self._builder
         )
 
     def _book(
-        self, leg: PricedLeg, order: SignedOrder, reservation: Reservation, outcome: LegOutcome
+        self, leg: PricedLeg, order_id: OrderId, reservation: Reservation, outcome: LegOutcome
     ) -> LegResult:
         fee = self._tracker.book_answer(
-            order_id=order.order_id, leg=leg, reservation=reservation, outcome=outcome
+            order_id=order_id, leg=leg, reservation=reservation, outcome=outcome
         )
         return LegResult(
             state=outcome.state,
-            order_id=order.order_id,
+            order_id=order_id,
             token_id=leg.token_id,
             market_slug=leg.market_slug,
             side=leg.side,

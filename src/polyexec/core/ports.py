@@ -5,8 +5,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from polyexec.core.orders import SignedOrder
-from polyexec.enums import LegState, OrderType, Side
+from polyexec.enums import LegState, Side
 from polyexec.errors import TransportError
 from polyexec.models import Market, OrderId, TokenId
 
@@ -44,11 +43,11 @@ class OrderBatch(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     headers: Mapping[str, str]
     """L2 headers over this body. Secret: never logged."""
-    orders: tuple[SignedOrder, ...]
-    order_types: tuple[OrderType, ...]
+    order_ids: tuple[OrderId, ...]
+    """One per entry of the body, in its order."""
 
     def __repr__(self) -> str:
-        return f"OrderBatch({len(self.orders)} orders, {len(self.body)} bytes)"
+        return f"OrderBatch({len(self.order_ids)} orders, {len(self.body)} bytes)"
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

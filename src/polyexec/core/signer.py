@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from polyexec import _impl, _secp256k1
 from polyexec.constants import EXCHANGES, ORDER_TYPE_V2
-from polyexec.core.keys import checksum_address, parse_address, parse_private_key
+from polyexec.core.keys import checksum_address, parse_address, parse_bytes32, parse_private_key
 from polyexec.core.orders import Order, SignedOrder
 from polyexec.core.wallets import derive_funder
 from polyexec.enums import Generation, SignatureType
@@ -194,6 +194,37 @@ class OrderSigner:
     def sign_batch(self, orders: Iterable[Order]) -> list[SignedOrder]:
         """Sign orders in their sequence; all or, when one cannot be signed, none."""
         return [self.sign(order) for order in orders]
+
+    def batch_builder(self, *, owner: str, builder: str) -> "_impl.BatchBuilder":
+        """Return what signs and encodes V2 and V3 batches of this account in one pass.
+
+        Parameters
+        ----------
+        owner : str
+            The API key.
+        builder : str
+            Builder code, 0x and 64 hex digits.
+        """
+        return _impl.BatchBuilder(
+            self._sign,
+            maker=self._maker20,
+            signer=self._signer20,
+            maker_text=self._funder,
+            signer_text=self._signer,
+            signature_type=int(self._signature_type),
+            chain_id=self._chain_id,
+            separators=[
+                self._separators[generation, neg_risk]
+                for generation in (Generation.CLOB_V2, Generation.EXCHANGE_V3)
+                for neg_risk in (False, True)
+            ],
+            owner=owner,
+            builder=parse_bytes32(builder, "builder"),
+        )
+
+    def new_salts(self, count: int) -> list[int]:
+        """Return salts for that many orders."""
+        return [self._salt() for _ in range(count)]
 
     def sign_digest(self, digest: bytes) -> bytes:
         """Return the EOA's 65-byte signature over a 32-byte digest."""
