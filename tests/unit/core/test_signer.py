@@ -172,3 +172,12 @@ def test_any_digest_can_be_signed_by_the_owner() -> None:
     assert "0x" + recover_address(bytes(32), signature).hex() == ADDRESS.lower()
     assert signer.chain_id == 137
     assert signer.signature_type is SignatureType.EOA
+
+
+def test_salts_of_a_batch_are_distinct_and_fit_53_bits() -> None:
+    salts = OrderSigner(KEY).new_salts(15)
+    assert len(set(salts)) == 15
+    assert all(0 <= salt < 2**53 for salt in salts)
+    # 15 x 53 bits all below 2**52 would be a chance of 1 in 32,768
+    assert any(salt >= 2**52 for salt in OrderSigner(KEY).new_salts(15) + salts)
+    assert OrderSigner(KEY, salt=lambda: 7).new_salts(2) == [7, 7]
