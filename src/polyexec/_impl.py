@@ -13,11 +13,15 @@ __all__ = [
     "BatchBuilder",
     "exchange_domain_separator",
     "fill_fee",
+    "group_size",
     "keccak256",
     "limit_amounts",
     "market_amounts",
     "order_struct_hash_v1",
     "order_struct_hash_v2",
+    "plain_leg",
+    "plain_scaled",
+    "slippage_e4",
     "taker_fee",
     "typed_data_hash",
     "typed_data_sign_hash",
@@ -28,7 +32,7 @@ def _wants_fast() -> bool:
     if os.environ.get("POLYEXEC_NO_EXTENSIONS", "0") not in {"", "0"}:
         return False
     try:
-        for module in ("amounts", "batch", "eip712", "keccak"):
+        for module in ("amounts", "batch", "convert", "eip712", "keccak", "sizing"):
             importlib.import_module(f"polyexec._fast.{module}")
     except ModuleNotFoundError as error:
         # Not built is fine; built and missing something else is a fault to hear of.
@@ -41,8 +45,15 @@ def _wants_fast() -> bool:
 IMPLEMENTATION: Literal["fast", "pure"] = "fast" if _wants_fast() else "pure"
 
 if IMPLEMENTATION == "fast":
-    from polyexec._fast.amounts import fill_fee, limit_amounts, market_amounts, taker_fee
+    from polyexec._fast.amounts import (
+        fill_fee,
+        limit_amounts,
+        market_amounts,
+        slippage_e4,
+        taker_fee,
+    )
     from polyexec._fast.batch import ORDER_TYPES, BatchBuilder
+    from polyexec._fast.convert import plain_leg, plain_scaled
     from polyexec._fast.eip712 import (
         exchange_domain_separator,
         order_struct_hash_v1,
@@ -51,9 +62,17 @@ if IMPLEMENTATION == "fast":
         typed_data_sign_hash,
     )
     from polyexec._fast.keccak import keccak256
+    from polyexec._fast.sizing import group_size
 else:
-    from polyexec._pure.amounts import fill_fee, limit_amounts, market_amounts, taker_fee
+    from polyexec._pure.amounts import (
+        fill_fee,
+        limit_amounts,
+        market_amounts,
+        slippage_e4,
+        taker_fee,
+    )
     from polyexec._pure.batch import ORDER_TYPES, BatchBuilder  # type: ignore[assignment]
+    from polyexec._pure.convert import plain_leg, plain_scaled
     from polyexec._pure.eip712 import (
         exchange_domain_separator,
         order_struct_hash_v1,
@@ -62,3 +81,4 @@ else:
         typed_data_sign_hash,
     )
     from polyexec._pure.keccak import keccak256
+    from polyexec._pure.sizing import group_size

@@ -9,6 +9,7 @@ grid is refused, never rounded.
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import SupportsIndex, TypeAlias
 
+from polyexec import _impl
 from polyexec.errors import InputError
 
 __all__ = [
@@ -88,6 +89,10 @@ def to_micro(value: Number, field: str) -> int:
     InputError
         It is negative, not finite, finer than 1e-6 or above 2**63 - 1 micro-units.
     """
+    micro = _impl.plain_scaled(value, 6)
+    if micro >= 0:
+        return micro
+    # Rarely written numbers, and everything that is refused with a reason.
     micro = to_scaled(value, field, scale=MICRO, unit="0.000001")
     if micro < 0:
         raise InputError(field, value, "must not be negative")
@@ -104,6 +109,9 @@ def to_price_e4(value: Number, field: str) -> int:
     InputError
         It is not finite, not inside (0, 1) or finer than 0.0001.
     """
+    price_e4 = _impl.plain_scaled(value, 4)
+    if 0 < price_e4 < PRICE_SCALE:
+        return price_e4
     price_e4 = to_scaled(value, field, scale=PRICE_SCALE, unit="0.0001, the finest tick")
     if not 0 < price_e4 < PRICE_SCALE:
         raise InputError(field, value, "must lie strictly between 0 and 1 dollar")

@@ -2,6 +2,7 @@
 
 from typing import Any, NewType
 
+from polyexec import _impl
 from polyexec.enums import Generation, OrderType, Side
 from polyexec.errors import InputError
 from polyexec.numbers import Number, to_micro, to_scaled
@@ -56,6 +57,9 @@ def parse_tick_e4(value: Number, field: str = "tick_size") -> int:
     InputError
         It is none of 0.1, 0.01, 0.005, 0.0025, 0.001, 0.0001.
     """
+    tick_e4 = _impl.plain_scaled(value, 4)
+    if tick_e4 in _TICKS_E4:
+        return tick_e4
     tick_e4 = to_scaled(value, field, scale=10_000, unit="0.0001")
     if tick_e4 not in _TICKS_E4:
         raise InputError(field, value, "must be one of 0.1, 0.01, 0.005, 0.0025, 0.001, 0.0001")

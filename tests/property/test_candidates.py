@@ -102,7 +102,11 @@ def test_immediate_sets_are_equal_and_cost_whole_cents_or_are_known_not_to(
     assert wanted is not None
 
     def fits(hundredths: int) -> bool:
-        return all(leg.limit_e4 * hundredths % 10_000 == 0 for leg in legs if leg.side is Side.BUY)
+        return all(
+            leg.limit_e4 * hundredths % (10_000 if leg.side is Side.BUY else 100) == 0
+            and (leg.side is Side.SELL or leg.limit_e4 * hundredths >= 1_000_000)
+            for leg in legs
+        )
 
     best = next((s for s in range(wanted // 10_000, 499, -1) if fits(s)), None)
     for leg in legs:

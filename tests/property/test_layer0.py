@@ -1,5 +1,6 @@
 """The compiled functions equal the readable ones on anything."""
 
+from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any
@@ -103,9 +104,83 @@ def test_fees_are_the_formula(price_e4: int, size: int, rate_micro: int, power: 
     assert charged == expected <= held
 
 
+TICKS = (1000, 100, 50, 25, 10, 1)
+
+
+@st.composite
+def sized_legs(draw: st.DrawFn) -> tuple[int, ...]:
+    tick = draw(st.sampled_from(TICKS))
+    price_e4 = tick * draw(st.integers(1, 10_000 // tick - 1))
+    least = draw(st.sampled_from([0, 5_000_000]) | st.integers(0, 10**8))
+    notional = draw(st.sampled_from([0, 1_000_000]))
+    return price_e4, draw(st.sampled_from([0, tick])), draw(side), draw(side), least, notional
+
+
+def trades_exactly(leg: tuple[int, ...], size_micro: int) -> bool:
+    """Sign this size with the functions that orders are signed with, and look at the result."""
+    price_e4, _, code, is_immediate, least, notional = leg
+    product = Fraction(price_e4, 10_000) * size_micro
+    if is_immediate:
+        spend = floor(product) if code == 0 else size_micro
+        maker, taker = PURE.market_amounts(price_e4, spend, code, 4)
+        digits = (10_000, 100)
+    else:
+        maker, taker = PURE.limit_amounts(price_e4, size_micro, code)
+        digits = (1, 10_000) if code == 0 else (10_000, 1)
+    wanted = (product, size_micro) if code == 0 else (size_micro, product)
+    is_fine = maker % digits[0] == taker % digits[1] == 0
+    return (maker, taker) == wanted and is_fine and size_micro >= least and product >= notional
+
+
+@given(st.lists(sized_legs(), min_size=1, max_size=4), st.integers(0, 150_000_000))
+@settings(max_examples=300)
+def test_group_size_is_the_largest_that_every_leg_trades_exactly(
+    legs: list[tuple[int, ...]], wanted: int
+) -> None:
+    size = same("group_size", legs, wanted)
+    by_trial = (
+        cents * 10_000
+        for cents in range(wanted // 10_000, 0, -1)
+        if all(trades_exactly(leg, cents * 10_000) for leg in legs)
+    )
+    assert size == next(by_trial, 0)
+
+
+plain_text = st.from_regex(r"[0-9]{0,22}(\.[0-9]{0,9}0{0,30})?", fullmatch=True)
+soup = st.text("0123456789.eE+-_ ٣\n\0", max_size=24) | plain_text
+numbers = st.decimals() | st.floats() | st.integers(-(2**66), 2**66) | st.booleans() | st.none()
+
+
+@given(soup | numbers, st.integers(0, 6))
+@settings(max_examples=1000)
+def test_plain_numbers_are_the_same_and_exact(value: Any, places: int) -> None:
+    scaled = same("plain_scaled", value, places)
+    if scaled >= 0:
+        text = float.__repr__(value) if isinstance(value, float) else str(value)
+        assert Fraction(Decimal(text)) * 10**places == scaled <= 2**63 - 1
+
+
+@given(soup | numbers, soup | numbers, st.sampled_from(["0.01", 0.001, "0.0025"]) | numbers)
+@settings(max_examples=500)
+def test_plain_legs_are_the_same(one: Any, other: Any, tick: Any) -> None:
+    same("plain_leg", one, other, tick)
+    same("plain_leg", "0.25", other, tick)
+
+
+@given(price, side, st.sampled_from([0, *TICKS]) | st.integers(-5, 10_005))
+@settings(max_examples=500)
+def test_slippage(price_e4: int, code: int, tick: int) -> None:
+    same("slippage_e4", price_e4, code, tick)
+    if tick in TICKS:
+        on_tick = max(price_e4 // tick, 1) * tick
+        limit = same("slippage_e4", on_tick, code, tick)
+        assert limit % tick == 0
+        assert abs(limit - on_tick) <= tick
+
+
 @given(
-    st.sampled_from(["limit_amounts", "market_amounts", "taker_fee", "fill_fee"]),
-    st.lists(anything, min_size=3, max_size=4),
+    st.sampled_from(["limit_amounts", "market_amounts", "slippage_e4", "taker_fee", "fill_fee"]),
+    st.lists(anything | st.booleans(), min_size=3, max_size=4),
 )
 def test_nonsense_is_refused_by_both_or_by_none(name: str, arguments: list[Any]) -> None:
     fast, pure = result(FAST, name, *arguments), result(PURE, name, *arguments)
@@ -115,7 +190,7 @@ def test_nonsense_is_refused_by_both_or_by_none(name: str, arguments: list[Any])
 
 @given(
     st.sampled_from(["order_struct_hash_v1", "order_struct_hash_v2", "typed_data_sign_hash"]),
-    st.lists(anything | uint256 | address | word, min_size=4, max_size=12),
+    st.lists(anything | uint256 | address | word | st.booleans(), min_size=4, max_size=12),
 )
 def test_nonsense_orders_are_refused_by_both_or_by_none(name: str, arguments: list[Any]) -> None:
     fast, pure = result(FAST, name, *arguments), result(PURE, name, *arguments)

@@ -2,13 +2,16 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polyexec import _impl
 from polyexec.errors import InputError
 from polyexec.numbers import MAX_MICRO, from_e4, from_micro, to_micro, to_price_e4
+from polyexec.parsing import parse_tick_e4
 
 micros = st.integers(0, MAX_MICRO)
 
@@ -44,6 +47,26 @@ def test_any_value_is_converted_exactly_or_refused(value: Decimal | float | str)
     text = float.__repr__(value) if isinstance(value, float) else str(value)
     assert Fraction(text) * 1_000_000 == micro
     assert 0 <= micro <= MAX_MICRO
+
+
+soup = st.text("0123456789.eE+-_ ٣\n", max_size=24) | st.from_regex(
+    r"[0-9]{0,14}(\.[0-9]{0,8})?", fullmatch=True
+)
+
+
+@given(soup | st.decimals() | st.floats() | st.integers(-(2**66), 2**66) | st.booleans())
+@settings(max_examples=1000)
+def test_the_quick_way_changes_no_result_and_no_message(value: Any) -> None:
+    def outcome(convert: Any) -> Any:
+        try:
+            return convert(value, "size")
+        except InputError as error:
+            return str(error)
+
+    quick = [outcome(convert) for convert in (to_micro, to_price_e4, parse_tick_e4)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_impl, "plain_scaled", lambda value, places: -1)
+        assert quick == [outcome(convert) for convert in (to_micro, to_price_e4, parse_tick_e4)]
 
 
 @given(

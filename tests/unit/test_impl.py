@@ -14,6 +14,7 @@ from tests.implementations import BOTH, FAST, NAMES, NOT_BUILT, PURE
 SOURCES = Path(_impl.__file__).parent / "_fast"
 A20, B32 = bytes(20), bytes(32)
 V1 = (1, A20, A20, A20, 2, 3, 4, 5, 6, 7, 0, 0)
+LEG = (5000, 100, 0, 1, 0, 0)  # an immediate BUY at 0.50 on a tick of 0.01
 V2 = (1, A20, A20, 2, 3, 4, 0, 0, 5, B32, B32)
 
 
@@ -64,6 +65,39 @@ BAD = [
     ("market_amounts", (5000, 10**6, 0, -1), ValueError),
     ("market_amounts", (1, 2**62, 0, 4), OverflowError),
     ("market_amounts", ("0.5", 10**6, 0, 4), TypeError),
+    *[(name, (True, 10**6, 0), TypeError) for name in ("limit_amounts", "slippage_e4")],
+    ("limit_amounts", (5000, True, 0), TypeError),
+    ("limit_amounts", (5000, 10**6, False), TypeError),
+    ("market_amounts", (5000, 10**6, 0, True), TypeError),
+    ("order_struct_hash_v1", changed(V1, 0, True), TypeError),
+    ("order_struct_hash_v1", changed(V1, 10, True), TypeError),
+    ("order_struct_hash_v2", changed(V2, 8, False), TypeError),
+    ("slippage_e4", (0, 0, 0), ValueError),
+    ("slippage_e4", (10_000, 0, 0), ValueError),
+    ("slippage_e4", (5000, 2, 0), ValueError),
+    ("slippage_e4", (5000, 0, -1), ValueError),
+    ("slippage_e4", (5000, 0, 10_000), ValueError),
+    ("slippage_e4", (5050, 0, 100), ValueError),
+    ("slippage_e4", (5000, 0, "0.01"), TypeError),
+    ("group_size", ([], 10**6), ValueError),
+    ("group_size", ([LEG] * 17, 10**6), ValueError),
+    ("group_size", (LEG, 10**6), TypeError),
+    ("group_size", (iter([LEG]), 10**6), TypeError),
+    ("group_size", ([list(LEG)], 10**6), TypeError),
+    ("group_size", ([LEG[:-1]], 10**6), ValueError),
+    ("group_size", ([(*LEG, 0)], 10**6), ValueError),
+    ("group_size", ([LEG], -1), ValueError),
+    ("group_size", ([LEG], 2**63), OverflowError),
+    ("group_size", ([LEG], 1.0), TypeError),
+    *[("group_size", ([changed(LEG, i, -1)], 10**6), ValueError) for i in range(6)],
+    *[("group_size", ([changed(LEG, i, True)], 10**6), TypeError) for i in range(6)],
+    *[("group_size", ([changed(LEG, i, 1.0)], 10**6), TypeError) for i in range(6)],
+    *[("group_size", ([LEG, changed(LEG, i, 2**63)], 10**6), OverflowError) for i in range(6)],
+    *[("group_size", ([changed(LEG, i, 10_000)], 10**6), ValueError) for i in range(4)],
+    ("plain_scaled", ("1", 7), ValueError),
+    ("plain_scaled", ("1", -1), ValueError),
+    ("plain_scaled", ("1", 1.0), TypeError),
+    ("plain_scaled", ("1", True), TypeError),
     *[(fee, (5000, 10**6, 1_000_001, 1), ValueError) for fee in ("taker_fee", "fill_fee")],
     *[(fee, (5000, 10**6, -1, 1), ValueError) for fee in ("taker_fee", "fill_fee")],
     *[(fee, (5000, 10**6, 70_000, 5), ValueError) for fee in ("taker_fee", "fill_fee")],
@@ -146,7 +180,13 @@ def test_no_floating_point_in_the_compiled_money() -> None:
     for source in sorted(SOURCES.glob("*.p[yx][xd]")):
         code = re.sub(r"#.*|\"\"\"[\s\S]*?\"\"\"", "", source.read_text())
         assert not re.search(r"\b(double|float)\b", code), source.name
-    assert {p.stem for p in SOURCES.glob("*.pyx")} >= {"keccak", "eip712", "amounts"}
+    assert {p.stem for p in SOURCES.glob("*.pyx")} >= {
+        "amounts",
+        "convert",
+        "eip712",
+        "keccak",
+        "sizing",
+    }
 
 
 def test_both_implementations_export_the_same_functions() -> None:

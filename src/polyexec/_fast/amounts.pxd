@@ -17,6 +17,9 @@ cdef Amounts c_market_amounts(
     int64_t price_e4, int64_t amount_micro, int side, int amount_decimals
 ) noexcept nogil
 
+# The limit one step worse than a quote. tick_e4 0: not known, else price_e4 is a multiple of it.
+cdef int64_t c_slippage_e4(int64_t price_e4, int side, int64_t tick_e4) noexcept nogil
+
 # -1 when the fee does not fit int64.
 cdef int64_t c_taker_fee(
     int64_t price_e4, int64_t size_micro, int64_t rate_micro, int exponent

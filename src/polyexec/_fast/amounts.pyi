@@ -9,6 +9,7 @@ def market_amounts(
     side: SupportsIndex,
     amount_decimals: SupportsIndex,
 ) -> tuple[int, int]: ...
+def slippage_e4(price_e4: SupportsIndex, side: SupportsIndex, tick_e4: SupportsIndex) -> int: ...
 def taker_fee(
     price_e4: SupportsIndex,
     size_micro: SupportsIndex,

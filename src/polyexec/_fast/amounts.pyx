@@ -14,6 +14,8 @@ cdef extern from *:
 cdef enum:
     CENT = 10_000  # micro-units in a hundredth
     LIMBS = 6      # 2 * size * rate * variance ** 4 is below 2 ** 183
+    BUY_CAP_E4 = 9900
+    SELL_CAP_E4 = 100
 
 cdef int64_t[7] POWERS_OF_TEN = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000]
 
@@ -36,6 +38,16 @@ def market_amounts(price_e4, amount_micro, side, amount_decimals):  # hot
     if amounts.taker < 0:
         raise OverflowError("taker amount does not fit int64")
     return amounts.maker, amounts.taker
+
+
+def slippage_e4(price_e4, side, tick_e4):  # hot
+    """Return the limit one step worse than a quote; see ``_pure.amounts``."""
+    cdef int64_t price = as_int64(price_e4), code = as_int64(side), tick = as_int64(tick_e4)
+    check(price, 0, code)
+    check_range(tick, 9999, "tick_e4")
+    if tick and price % tick:
+        raise ValueError(f"price_e4 must be a multiple of {tick}, not {price}")
+    return c_slippage_e4(price, <int>code, tick)
 
 
 def taker_fee(price_e4, size_micro, rate_micro, exponent):
@@ -78,6 +90,16 @@ cdef Amounts c_market_amounts(
     units *= <uint128_t>unit
     amounts.taker = <int64_t>units if units <= <uint128_t>INT64_MAX else -1
     return amounts
+
+
+cdef int64_t c_slippage_e4(int64_t price_e4, int side, int64_t tick_e4) noexcept nogil:  # hot
+    cdef int64_t grid = tick_e4 if tick_e4 else 1
+    cdef int64_t step = tick_e4
+    if step == 0:
+        step = 100 if 400 < price_e4 < 9600 else 10
+    if side:
+        return min(price_e4, max(price_e4 - step, (SELL_CAP_E4 + grid - 1) // grid * grid))
+    return max(price_e4, min(price_e4 + step, BUY_CAP_E4 // grid * grid))
 
 
 cdef int64_t c_taker_fee(

@@ -215,7 +215,7 @@ cdef const uint8_t* checked_bytes(object value, Py_ssize_t length, str name) exc
 
 cdef int put_uint256(uint8_t* words, int index, object value, str name) except -1:
     cdef bytes big_endian
-    if not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     try:
         big_endian = int.to_bytes(value, 32, "big")

@@ -4,10 +4,12 @@ from typing import SupportsIndex
 
 from polyexec._pure.checks import checked_int64, checked_range
 
-__all__ = ["fill_fee", "limit_amounts", "market_amounts", "taker_fee"]
+__all__ = ["fill_fee", "limit_amounts", "market_amounts", "slippage_e4", "taker_fee"]
 
 _CENT = 10_000  # micro-units in a hundredth
 _INT64_MAX = (1 << 63) - 1
+_BUY_CAP_E4 = 9900
+_SELL_CAP_E4 = 100
 
 
 def limit_amounts(
@@ -67,6 +69,29 @@ def market_amounts(
     if taker > _INT64_MAX:
         raise OverflowError("taker amount does not fit int64")
     return maker, taker
+
+
+def slippage_e4(price_e4: SupportsIndex, side: SupportsIndex, tick_e4: SupportsIndex) -> int:
+    """Return the limit price one step worse than a quote.
+
+    The step is the tick or, without one, 0.01 for prices inside (0.04, 0.96) and 0.001 outside. A
+    BUY is capped at 0.99 and a SELL at 0.01, on the tick; a quote beyond its cap stays as it is.
+
+    Parameters
+    ----------
+    price_e4 : int, 1 to 9999
+    side : int, BUY 0, SELL 1
+    tick_e4 : int, 0 when it is not known, else ``price_e4`` is a multiple of it
+    """
+    price, _, is_sell = _checked(price_e4, 0, side)
+    tick = checked_range(tick_e4, 0, 9999, "tick_e4")
+    if tick and price % tick:
+        raise ValueError(f"price_e4 must be a multiple of {tick}, not {price}")
+    grid = tick or 1
+    step = tick or (100 if 400 < price < 9600 else 10)
+    if is_sell:
+        return min(price, max(price - step, -(-_SELL_CAP_E4 // grid) * grid))
+    return max(price, min(price + step, _BUY_CAP_E4 // grid * grid))
 
 
 def taker_fee(

@@ -17,7 +17,7 @@ def checked_bytes(value: bytes, length: int, name: str) -> bytes:
 
 def checked_uint256(value: int, name: str) -> int:
     """Return ``value``, which must be an int of 0 to 2**256 - 1."""
-    if not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if not 0 <= value < 1 << 256:
         raise OverflowError(f"{name} must be at least 0 and below 2**256")
@@ -26,6 +26,9 @@ def checked_uint256(value: int, name: str) -> int:
 
 def checked_int64(value: SupportsIndex) -> int:
     """Return ``value`` as an int that fits 64 signed bits."""
+    # A bool is a slip of the caller, as everywhere in the library.
+    if isinstance(value, bool):
+        raise TypeError("value must be an int, not bool")
     number = operator.index(value)
     if not -(1 << 63) <= number < 1 << 63:
         raise OverflowError("value does not fit int64")

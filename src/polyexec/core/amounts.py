@@ -28,9 +28,10 @@ __all__ = [
     "taker_fee",
 ]
 
+_CENT_MICRO = 10_000
+# A lookup: calling the enum costs as much as all the arithmetic.
+_SIDE_CODES: dict[str, int] = {side.value: side.code for side in Side}
 _FLOOR = Context(prec=80, rounding=ROUND_FLOOR)
-_BUY_CAP_E4 = 9900
-_SELL_CAP_E4 = 100
 
 
 def limit_amounts(price: Number, size: Number, side: Side | str, *, tick_size: Number) -> Amounts:
@@ -51,9 +52,10 @@ def limit_amounts(price: Number, size: Number, side: Side | str, *, tick_size: N
     InputError
         Off the tick, not a number, or below a hundredth of a share.
     """
-    price_e4 = _price_on_tick(price, parse_tick_e4(tick_size))
-    size_micro = _floored_micro(size, "size")
-    return Amounts(*_impl.limit_amounts(price_e4, size_micro, parse_side(side).code))
+    plain = _impl.plain_leg(price, size, tick_size)
+    price_e4, size_micro, _ = plain or _parsed(price, size, "size", tick_size)
+    maker, taker = _impl.limit_amounts(price_e4, size_micro, _side_code(side))
+    return Amounts(maker, taker)
 
 
 def market_amounts(
@@ -80,12 +82,11 @@ def market_amounts(
     InputError
         Off the tick, not a number, or an amount that rounds to zero.
     """
-    tick_e4 = parse_tick_e4(tick_size)
-    price_e4 = _price_on_tick(price, tick_e4)
-    amount_micro = _floored_micro(amount, "amount")
+    plain = _impl.plain_leg(price, amount, tick_size)
+    price_e4, amount_micro, tick_e4 = plain or _parsed(price, amount, "amount", tick_size)
     try:
         maker, taker = _impl.market_amounts(
-            price_e4, amount_micro, parse_side(side).code, AMOUNT_DECIMALS[tick_e4]
+            price_e4, amount_micro, _side_code(side), AMOUNT_DECIMALS[tick_e4]
         )
     except OverflowError:
         raise InputError("amount", amount, "buys more than 2**63 - 1 micro-shares") from None
@@ -113,13 +114,7 @@ def apply_slippage(price: Number, side: Side | str, *, tick_size: Number | None 
 
 def slippage_e4(price_e4: int, side: Side, tick_e4: int | None = None) -> int:
     """Return :func:`apply_slippage` on integers; ``price_e4`` lies on ``tick_e4``."""
-    grid = tick_e4 or 1
-    step = tick_e4 or (100 if 400 < price_e4 < 9600 else 10)
-    if side is Side.BUY:
-        cap = _BUY_CAP_E4 // grid * grid
-        return max(price_e4, min(price_e4 + step, cap))
-    cap = -(-_SELL_CAP_E4 // grid) * grid
-    return min(price_e4, max(price_e4 - step, cap))
+    return _impl.slippage_e4(price_e4, side.code, tick_e4 or 0)
 
 
 def taker_fee(price: Number, size: Number, *, rate: Number, exponent: int = 1) -> Decimal:
@@ -159,6 +154,19 @@ def check_tick(price_e4: int, tick_e4: int) -> bool:
     return price_e4 % tick_e4 == 0 and 0 < price_e4 < PRICE_SCALE
 
 
+def _side_code(side: Side | str) -> int:
+    try:
+        return _SIDE_CODES[side]
+    except (KeyError, TypeError):
+        return parse_side(side).code
+
+
+def _parsed(price: Number, size: Number, field: str, tick_size: Number) -> tuple[int, int, int]:
+    """Return what ``plain_leg`` does, of numbers in any writing, or say what is wrong with one."""
+    tick_e4 = parse_tick_e4(tick_size)
+    return _price_on_tick(price, tick_e4), _floored_micro(size, field), tick_e4
+
+
 def _price_on_tick(price: Number, tick_e4: int) -> int:
     price_e4 = to_price_e4(price, "price")
     if not check_tick(price_e4, tick_e4):
@@ -176,6 +184,6 @@ def _floored_micro(value: Number, field: str) -> int:
     if number < Decimal("0.01"):
         raise InputError(field, value, "is below 0.01 and rounds to zero")
     cents = int(number.scaleb(2, _FLOOR).to_integral_value(ROUND_FLOOR))
-    if cents * 10_000 > MAX_MICRO:
+    if cents * _CENT_MICRO > MAX_MICRO:
         raise InputError(field, value, "is above 2**63 - 1 micro-units")
-    return cents * 10_000
+    return cents * _CENT_MICRO

@@ -1,7 +1,6 @@
 """Signal -> priced legs -> is the edge worth it? Pure integer decisions, nothing reserved."""
 
 from decimal import Decimal
-from math import gcd, lcm
 from typing import Final
 
 import msgspec
@@ -295,19 +294,29 @@ def _from_legs(signal: LegsSignal, policy: PricingPolicy) -> list[_Wanted]:
 
 
 def _common_size(legs: list[_Wanted], limits: list[int]) -> int | None:
-    """Return the largest set size at which every immediate BUY costs whole cents.
+    """Return the largest set size that every leg can trade exactly.
 
-    An immediate BUY spends whole cents (2 decimals), so limit x size has to be one. None: there is
-    no such size of at least the minimum, and those legs buy slightly fewer shares instead.
+    None: there is no such size; then each leg keeps the size it was given, an immediate BUY spends
+    whole cents on slightly fewer shares, and :func:`check_size` judges what comes of it.
     """
-    size = min(leg.size_micro for leg in legs) // _LOT_MICRO
-    step = 1
-    for leg, limit in zip(legs, limits, strict=True):
-        if leg.order_type.is_immediate and leg.side is Side.BUY:
-            step = lcm(step, PRICE_SCALE // gcd(limit, PRICE_SCALE))
-    common = size // step * step * _LOT_MICRO
-    least = max(_MIN_SHARES_MICRO, *(leg.source.min_order_size_micro for leg in legs))
-    return common if common >= least else None
+    # Resting legs ask nothing but hundredths of a share, so a set of them keeps its size, and one
+    # below a minimum (None) is refused by check_size in the same words as before. An immediate SELL
+    # counts as well: proceeds that would be rounded to four decimals are not the set's price.
+    size = _impl.group_size(
+        [
+            (
+                limit,
+                leg.source.tick_e4 or 0,
+                leg.side.code,
+                int(leg.order_type.is_immediate),
+                max(_MIN_SHARES_MICRO, leg.source.min_order_size_micro),
+                _MIN_MARKETABLE_MICRO if leg.is_taker and leg.side is Side.BUY else 0,
+            )
+            for leg, limit in zip(legs, limits, strict=True)
+        ],
+        min(leg.size_micro for leg in legs),
+    )
+    return size or None
 
 
 def _price(leg: _Wanted, limit_e4: int, common_micro: int | None) -> PricedLeg:
