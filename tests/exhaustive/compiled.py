@@ -32,7 +32,8 @@ def build(folder: Path) -> ModuleType:
     command.ensure_finalized()
     command.run()
     spec = importlib.util.spec_from_file_location("grid", command.get_ext_fullpath("grid"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

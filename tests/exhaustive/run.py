@@ -1,7 +1,7 @@
 """Check the order amounts on every price of every tick: ``python -m tests.exhaustive.run``.
 
-The compiled loop (``grid.pyx``, built when it runs) has every price of every tick and a dense set of
-sizes; ``--python`` calls the functions that Python sees instead, on fewer.
+The compiled loop (``grid.pyx``, built when it runs) has every price of every tick and a dense set
+of sizes; ``--python`` calls the functions that Python sees instead, on fewer.
 
 The expected values are not computed the way the library does it. They are pinned from both sides:
 an amount must satisfy the rule, and one unit more must break it.
