@@ -23,7 +23,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace fuzz soak exhaustive clean
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -74,17 +74,21 @@ annotate: $(DEV) ## Fail when a hot Cython function talks to the interpreter mor
 trace: $(DEV) ## Line coverage of the Cython sources, from a traced build in .trace
 	@PYTHON=$(abspath $(PY)) sh tools/trace.sh $(ARGS)
 
+sanitize: $(DEV) ## Test the compiled code under address and undefined-behaviour sanitisers
+	@PYTHON=$(abspath $(PY)) sh tools/sanitize.sh $(ARGS)
+
 fuzz: $(DEV) ## Fuzz every parser and compiled entry point: SECONDS=60 ONLY=regex
 	@$(PY) -m tests.fuzz.run --seconds $(SECONDS) --seed $(SEED) --only '$(ONLY)' $(ARGS)
 
 soak: $(DEV) ## Simulated trading with faults: SESSIONS=2000 SEED=1
 	@$(PY) -m tests.soak.run --sessions $(SESSIONS) --seed $(SEED) $(ARGS)
 
-exhaustive: $(DEV) ## Check every price, tick and size of the amounts grid
+exhaustive: $(DEV) ## Check a million signatures, then every price, tick and size of the amounts grid
+	@$(PY) -m tests.exhaustive.sign
 	@$(PY) -m tests.exhaustive.run $(ARGS)
 
 clean: ## Remove everything that was built or installed here
-	rm -rf $(VENV) .venv-boot .trace .annotate build dist docs/_build src/*.egg-info
+	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate build dist docs/_build src/*.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov coverage.xml
 	find src -name '*.so' -delete
 	find src/polyexec/_fast -name '*.c' -delete 2>/dev/null || true

@@ -1,14 +1,21 @@
 """Check the order amounts on every price of every tick: ``python -m tests.exhaustive.run``.
 
+The compiled loop (``grid.pyx``, built when it runs) has every price of every tick and a dense set
+of sizes; ``--python`` calls the functions that Python sees instead, on fewer.
+
 The expected values are not computed the way the library does it. They are pinned from both sides:
 an amount must satisfy the rule, and one unit more must break it.
 """
 
 import argparse
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 from polyexec import _impl
 from polyexec._pure import amounts as pure
+from tests.exhaustive import compiled
 
 BUY, SELL = 0, 1
 CENT = 10_000
@@ -69,13 +76,26 @@ def main() -> int:
     """Check, and print the counts last."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--cents", type=int, default=250, help="every size up to this many hundredths"
+        "--cents", type=int, default=10_000, help="every size up to this many hundredths"
     )
-    parser.add_argument("--pure", action="store_true", help="check the readable twin instead")
+    parser.add_argument(
+        "--stride", type=int, default=97, help="and then every so many, up to 10,000.00 shares"
+    )
+    parser.add_argument(
+        "--python", action="store_true", help="call the Python functions: sizes up to --cents only"
+    )
+    parser.add_argument("--pure", action="store_true", help="the same for the readable twin")
     options = parser.parse_args()
-    chosen = pure if options.pure else _impl
-    print(f"implementation: {'pure' if options.pure else _impl.IMPLEMENTATION}")
-    cases, mismatches = check(options.cents, chosen)
+    started = time.monotonic()
+    if options.pure or options.python or _impl.IMPLEMENTATION == "pure":
+        print(f"implementation: {'pure' if options.pure else _impl.IMPLEMENTATION}, called")
+        cases, mismatches = check(options.cents, pure if options.pure else _impl)
+    else:
+        sizes = compiled.dense_sizes(options.cents, options.stride, AWKWARD)
+        print(f"implementation: fast, compiled loop, {len(sizes)} sizes")
+        with tempfile.TemporaryDirectory() as folder:
+            cases, mismatches = compiled.check(compiled.build(Path(folder)), DECIMALS, sizes)
+    print(f"{time.monotonic() - started:.0f} s")
     print(f"cases={cases} mismatches={mismatches}")
     return 1 if mismatches else 0
 

@@ -1,12 +1,14 @@
 """The grid check runs small in the ordinary test-suite, and sees a wrong amount."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from polyexec import _impl
 from polyexec._pure import amounts as pure
-from tests.exhaustive import run
+from tests.exhaustive import compiled, run
+from tests.implementations import NOT_BUILT
 
 
 @pytest.mark.parametrize("implementation", [pure, _impl], ids=["pure", _impl.IMPLEMENTATION])
@@ -31,3 +33,14 @@ def test_a_rounded_up_market_amount_is_seen() -> None:
     assert run.market_is_right(3300, 10_000_000, run.BUY, 4, (10_000_000, 30_303_000))
     assert not run.market_is_right(3300, 10_000_000, run.BUY, 4, (10_000_000, 30_303_100))
     assert not run.market_is_right(3300, 10_000_000, run.BUY, 6, (10_000_000, 30_303_030))
+
+
+@NOT_BUILT
+@pytest.mark.slow
+def test_the_compiled_loop_passes_and_sees_a_lost_unit(tmp_path: Path) -> None:
+    grid = compiled.build(tmp_path)
+    sizes = compiled.dense_sizes(50, 99_991, run.AWKWARD)
+    expected = 4 * len(sizes) * sum(9999 // tick for tick in run.DECIMALS)
+    assert compiled.check(grid, run.DECIMALS, sizes) == (expected, 0)
+    for lost in (1, 100, -1, -100, 10_000):
+        assert compiled.check(grid, run.DECIMALS, sizes, lost) == (expected, expected)

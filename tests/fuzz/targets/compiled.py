@@ -7,8 +7,10 @@ from eth_abi.exceptions import EncodingError
 
 from polyexec import _impl
 from polyexec._pure import amounts as pure_amounts
+from polyexec._pure import convert as pure_convert
 from polyexec._pure import eip712 as pure_eip712
 from polyexec._pure import keccak as pure_keccak
+from polyexec._pure import sizing as pure_sizing
 from tests.fuzz import generate
 from tests.fuzz.registry import target
 
@@ -20,9 +22,7 @@ REFUSALS = (TypeError, ValueError, OverflowError, EncodingError)
 def integer(source: random.Random, *sane: int) -> Any:
     kind = source.randrange(12)
     if kind == 0:
-        value = generate.number(source)
-        # A bool never gets this far: the records in front refuse it.
-        return 1 if value is True else value
+        return generate.number(source)
     if kind == 1:
         edge = source.choice([2**31, 2**32, 2**53, 2**63, 2**64, 2**128, 2**256])
         return source.choice([1, -1]) * edge + source.randrange(-2, 3)
@@ -66,6 +66,33 @@ def amounts(source: random.Random) -> None:
     side = integer(source, 0, 2)
     assert_twins_agree("limit_amounts", pure_amounts, price, size, side)
     assert_twins_agree("market_amounts", pure_amounts, price, size, side, integer(source, 0, 7))
+
+
+@target("impl.slippage_e4")
+def slippage(source: random.Random) -> None:
+    tick = source.choice([0, 1, 10, 25, 50, 100, 1000, integer(source, 0, 10_000)])
+    price = integer(source, 1, 10_000)
+    assert_twins_agree("slippage_e4", pure_amounts, price, integer(source, 0, 2), tick)
+
+
+@target("impl.group_size")
+def group_size(source: random.Random) -> None:
+    limits = ((1, 10_000), (0, 101), (0, 2), (0, 2), (0, 10**8), (0, 10**7))
+    legs: Any = [
+        tuple(integer(source, *limit) for limit in limits[: source.choice([6, 6, 6, 6, 6, 5])])
+        for _ in range(source.choice([1, 2, 3, 3, 3, 16, 17, 0]))
+    ]
+    if source.random() < 0.05:
+        legs = source.choice([None, "legs", tuple(legs), [list(leg) for leg in legs], iter(legs)])
+    assert_twins_agree("group_size", pure_sizing, legs, integer(source, 0, 10**11))
+
+
+@target("impl.plain_numbers")
+def plain_numbers(source: random.Random) -> None:
+    one, other = generate.number(source), generate.price(source)
+    assert_twins_agree("plain_scaled", pure_convert, one, integer(source, 0, 7))
+    tick = source.choice(["0.1", "0.01", "0.005", "0.0025", 0.001, one])
+    assert_twins_agree("plain_leg", pure_convert, other, one, tick)
 
 
 @target("impl.fees")
