@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from polyexec import _secp256k1
 from polyexec._secp256k1 import recover_address
 from polyexec.constants import ORDER_TYPE_V2
 from polyexec.core.orders import Order
@@ -172,3 +173,14 @@ def test_any_digest_can_be_signed_by_the_owner() -> None:
     assert "0x" + recover_address(bytes(32), signature).hex() == ADDRESS.lower()
     assert signer.chain_id == 137
     assert signer.signature_type is SignatureType.EOA
+
+
+def test_presign_without_a_library_by_address_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nonce_pool(key: bytes, size: int) -> None:
+        raise LookupError("prepared nonces need the compiled functions")
+
+    monkeypatch.setattr(_secp256k1, "nonce_pool", nonce_pool)
+    with pytest.raises(InputError, match="presign=8: prepared nonces need the compiled functions"):
+        OrderSigner(KEY, presign=8)
