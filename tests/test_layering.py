@@ -42,7 +42,7 @@ ROOT_MODULE = "__init__"
 
 CORE_FORBIDDEN = {"socket", "ssl", "asyncio", "select", "selectors", "logging", "random", "httpx"}
 CORE_FORBIDDEN_CALLS = {"open", "print", "input"}
-MAY_READ_ENVIRONMENT = {"config.py", "_impl.py"}
+MAY_READ_ENVIRONMENT = {"config.py", "_impl.py", "_secp256k1.py"}
 
 
 def modules() -> list[Path]:

@@ -16,6 +16,8 @@ def build_signer(config: ExecutorConfig) -> OrderSigner:
     ------
     ConfigError, SigningError
         The key is missing or bad, or an address does not belong to it.
+    InputError
+        ``presign`` is set, and this installation cannot prepare nonces.
     """
     if not config.private_key:
         raise ConfigError("private_key: missing; set PRIVATE_KEY or pass private_key=...")
@@ -37,4 +39,5 @@ def build_signer(config: ExecutorConfig) -> OrderSigner:
         chain_id=config.chain_id,
         signature_type=kind,
         funder=config.proxy_address or None,
+        presign=config.presign,
     )

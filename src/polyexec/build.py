@@ -26,13 +26,15 @@ def build_info() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``version``, ``implementation`` ("fast" or "pure"), ``secp256k1`` (the road to the curve),
-        ``python``, ``libraries`` (name -> version or None).
+        ``version``, ``implementation`` ("fast" or "pure"), ``secp256k1`` (the road to the curve:
+        "coincurve-pointer", "coincurve-cffi", "system" or "eth-keys"), ``secp256k1_refused`` (road
+        -> why a better one is not in use), ``python``, ``libraries`` (name -> version or None).
     """
     return {
         "version": _version("polyexec"),
         "implementation": _impl.IMPLEMENTATION,
         "secp256k1": _secp256k1.BACKEND,
+        "secp256k1_refused": dict(_secp256k1.REFUSED),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "libraries": {name: _version(name) for name in _LIBRARIES},
     }

@@ -143,6 +143,8 @@ class ExecutorConfig(Record):
         Submissions that may be without an answer at the same time.
     queue_size : int
         Signals that ``submit_nowait`` holds.
+    presign : int
+        Nonces prepared ahead of signing, up to 4096 (read "Security" first); 0: none.
     order_type : OrderType or str
         Of legs that name none. GTD only makes sense per leg.
     post_timeout_s : float
@@ -186,6 +188,7 @@ class ExecutorConfig(Record):
         "opportunity_timeout_ms",
         "order_type",
         "post_timeout_s",
+        "presign",
         "private_key",
         "proxy_address",
         "queue_size",
@@ -218,6 +221,7 @@ class ExecutorConfig(Record):
         "opportunity_timeout_ms",
         "max_in_flight",
         "queue_size",
+        "presign",
         "order_type",
         "post_timeout_s",
         "warm_interval_s",
@@ -249,6 +253,7 @@ class ExecutorConfig(Record):
     opportunity_timeout_ms: int
     max_in_flight: int
     queue_size: int
+    presign: int
     order_type: OrderType
     post_timeout_s: float
     warm_interval_s: float
@@ -285,6 +290,7 @@ class ExecutorConfig(Record):
         opportunity_timeout_ms: int = 5000,
         max_in_flight: int = 1,
         queue_size: int = 16,
+        presign: int = 0,
         order_type: OrderType | str = OrderType.GTC,
         post_timeout_s: float = 5.0,
         warm_interval_s: float = 20.0,
@@ -328,6 +334,7 @@ class ExecutorConfig(Record):
             opportunity_timeout_ms=_whole("opportunity_timeout_ms", opportunity_timeout_ms, 0),
             max_in_flight=_whole("max_in_flight", max_in_flight, 1),
             queue_size=_whole("queue_size", queue_size, 1),
+            presign=_whole("presign", presign, 0, 4096),
             order_type=_default_order_type(order_type),
             post_timeout_s=_seconds("post_timeout_s", post_timeout_s),
             warm_interval_s=_seconds("warm_interval_s", warm_interval_s),
@@ -482,7 +489,6 @@ def _parse_mode(text: str, name: str) -> str:
     if mode in original:
         warnings.warn(
             f"{name}={text} is the original system's word; read as {original[mode]!r}",
-            UserWarning,
             stacklevel=3,
         )
         return original[mode]
@@ -516,9 +522,10 @@ def _flag(name: str, value: object) -> bool:
     return value
 
 
-def _whole(name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{name}={value!r}: must be a whole number, at least {least}")
+def _whole(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        upper = f", at most {most}" if most < 2**63 - 1 else ""
+        raise ConfigError(f"{name}={value!r}: must be a whole number, at least {least}{upper}")
     return value
 
 

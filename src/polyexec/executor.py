@@ -463,6 +463,7 @@ class BaseExecutor:
             await self._exchange.close()
         for publisher in (self._results, self._signals, self._tops):
             await asyncio.to_thread(publisher.close, _CLOSE_CALLBACKS_S)
+        self._signer.close()
 
     def _skip_queue(self) -> None:
         with self._queue_lock:

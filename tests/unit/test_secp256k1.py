@@ -1,14 +1,16 @@
-"""Signatures: known answers, both back ends, and keys that are none."""
+"""Signatures: known answers, every road to the curve, and keys that are none."""
 
 import importlib.util
+import os
 import subprocess
 import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
 from eth_keys import keys
 
-from polyexec import _secp256k1
+from polyexec import _impl, _secp256k1
 from polyexec._secp256k1 import (
     ORDER,
     digest_signer,
@@ -16,6 +18,7 @@ from polyexec._secp256k1 import (
     recover_address,
     sign_digest,
 )
+from tests.implementations import FAST, NOT_BUILT
 
 KEY = bytes.fromhex("4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318")
 DIGEST = bytes(range(32))
@@ -77,35 +80,188 @@ def test_malformed_signature_recovers_nobody(signature: bytes) -> None:
         recover_address(DIGEST, signature)
 
 
-def test_without_coincurve_the_fallback_warns_once_and_signs_the_same() -> None:
-    root = Path(_secp256k1.__file__).parent.parent
-    program = f"""
-import sys, warnings
-sys.modules["coincurve"] = None
+ROADS = ("coincurve-pointer", "coincurve-cffi", "system", "eth-keys")
+
+# Signs, recovers and shows which road it took; `{before}` spoils the roads first.
+PROGRAM = """
+import hashlib, sys, warnings
+{before}
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     from polyexec import _secp256k1 as s
-    from polyexec import _secp256k1
-key, digest = bytes.fromhex("{KEY.hex()}"), bytes(range(32))
-signature = s.sign_digest(key, digest)
-assert s.recover_address(digest, signature) == s.public_address(key)
-try:
-    s.recover_address(digest, b"\\xff" * 64 + b"\\x1b")
-except ValueError:
-    print(s.BACKEND, len([w for w in caught if "coincurve" in str(w.message)]), signature.hex())
+    from polyexec import _secp256k1, build_info
+n = s.ORDER
+keys = [(1).to_bytes(32, "big"), (n - 1).to_bytes(32, "big"), bytes.fromhex("{key}")]
+digests = [x.to_bytes(32, "big") for x in (0, 1, n - 1, n, n + 1, 2**256 - 1)]
+digests += [hashlib.sha256(bytes([x])).digest() for x in range(10)]
+digest = hashlib.sha256()
+for key in keys:
+    address = s.public_address(key)
+    for message in digests:
+        signature = s.sign_digest(key, message)
+        assert s.recover_address(message, signature) == address, (key, message)
+        assert int.from_bytes(signature[32:64], "big") <= n // 2
+        digest.update(address + signature)
+for bad in (b"\\xff" * 64 + b"\\x1b", bytes(64) + b"\\x1c"):
+    try:
+        s.recover_address(digests[0], bad)
+    except ValueError:
+        continue
+    raise AssertionError("recovered from nonsense")
+assert build_info()["secp256k1"] == s.BACKEND
+print(s.BACKEND, len([w for w in caught if "coincurve" in str(w.message)]), digest.hexdigest())
+print(s.REFUSED)
 """
+
+
+def run(before: str = "", **environment: str) -> tuple[str, int, str, str]:
+    """Return the road taken, the warnings, a hash of the signatures, and the roads refused."""
     done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"PYTHONPATH": str(root)},
+        [sys.executable, "-c", PROGRAM.format(before=before, key=KEY.hex())],
+        env={"PYTHONPATH": str(Path(_secp256k1.__file__).parent.parent)} | environment,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    assert done.stdout.split() == ["eth-keys", "1", sign_digest(KEY, DIGEST).hex()]
+    assert done.returncode == 0, done.stderr
+    line, refused = done.stdout.splitlines()
+    road, warned, digest = line.split()
+    return road, int(warned), digest, refused
+
+
+@pytest.fixture(scope="module")
+def expected() -> str:
+    return run(POLYEXEC_SECP256K1="eth-keys")[2]
+
+
+@pytest.mark.parametrize("extensions", ["with extensions", "without extensions"])
+@pytest.mark.parametrize("road", ROADS)
+def test_every_road_gives_the_same_bytes(road: str, extensions: str, expected: str) -> None:
+    without = extensions == "without extensions"
+    if road.startswith("coincurve") and importlib.util.find_spec("coincurve") is None:
+        pytest.skip("coincurve is not installed")
+    if road == "system" and find_library("secp256k1") is None:
+        pytest.skip("no system libsecp256k1; on Debian: apt install libsecp256k1-1")
+    if road == "coincurve-pointer" and (without or FAST is None):
+        pytest.skip("needs the compiled functions")
+    taken, warned, digest, _ = run(
+        POLYEXEC_SECP256K1=road, POLYEXEC_NO_EXTENSIONS="1" if without else "0"
+    )
+    assert (taken, warned, digest) == (road, int(road == "eth-keys"), expected)
+
+
+NO_SYSTEM = "import ctypes.util; ctypes.util.find_library = lambda name: None"
+
+
+def test_without_coincurve_and_system_library_the_fallback_warns_once(expected: str) -> None:
+    road, warned, digest, refused = run(f"sys.modules['coincurve'] = None; {NO_SYSTEM}")
+    assert (road, warned, digest) == ("eth-keys", 1, expected)
+    assert all(name in refused for name in ROADS[:3])
+
+
+# coincurve keeps the functions it has imported; only who asks for addresses meets the changed ones.
+SPOIL = """
+import coincurve, types
+from coincurve import _libsecp256k1 as real
+ffi = types.SimpleNamespace(addressof=addressof, cast=real.ffi.cast, gc=real.ffi.gc)
+sys.modules["coincurve._libsecp256k1"] = types.SimpleNamespace(ffi=ffi, lib=real.lib)
+"""
 
 
 @pytest.mark.skipif(
     importlib.util.find_spec("coincurve") is None, reason="coincurve is not installed"
 )
-def test_coincurve_is_used_where_it_is_installed() -> None:
-    assert _secp256k1.BACKEND == "coincurve"
+def test_addresses_that_compute_something_else_are_given_up(expected: str) -> None:
+    if FAST is None:
+        pytest.skip("needs the compiled functions")
+    before = (
+        """
+import ctypes
+
+@ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 6)
+def wrong(context, out, digest, key, nonce, data):
+    ctypes.memset(out, 1, 65)
+    return 1
+
+def addressof(lib, name):
+    if name == "secp256k1_ecdsa_sign_recoverable":
+        return real.ffi.cast("void *", ctypes.cast(wrong, ctypes.c_void_p).value)
+    return real.ffi.addressof(lib, name)
+"""
+        + SPOIL
+    )
+    road, _, digest, refused = run(before)
+    assert (road, digest) == ("coincurve-cffi", expected)
+    assert "self-test" in refused
+
+
+def test_a_library_without_a_function_is_passed_over(expected: str) -> None:
+    if FAST is None or importlib.util.find_spec("coincurve") is None:
+        pytest.skip("needs the compiled functions and coincurve")
+    before = (
+        """
+def addressof(lib, name):
+    return real.ffi.addressof(lib, name.replace("tweak_mul", "tweak_of_yesteryear"))
+"""
+        + SPOIL
+    )
+    road, _, digest, refused = run(before)
+    assert (road, digest) == ("coincurve-cffi", expected)
+    assert "tweak_of_yesteryear" in refused
+
+
+def test_unknown_road_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from polyexec import _secp256k1"],
+        env={
+            "PYTHONPATH": str(Path(_secp256k1.__file__).parent.parent),
+            "POLYEXEC_SECP256K1": "openssl",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "POLYEXEC_SECP256K1='openssl'" in done.stderr
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("coincurve") is None, reason="coincurve is not installed"
+)
+@pytest.mark.skipif(
+    os.environ.get("POLYEXEC_SECP256K1", "") != "", reason="POLYEXEC_SECP256K1 forces a road"
+)
+def test_best_road_is_taken_where_coincurve_is_installed() -> None:
+    fast = _impl.IMPLEMENTATION == "fast"
+    assert ("coincurve-pointer" if fast else "coincurve-cffi") == _secp256k1.BACKEND
+    assert _secp256k1.REFUSED == {} or not fast
+
+
+@NOT_BUILT
+def test_compiled_functions_refuse_bad_input() -> None:
+    from polyexec._fast import secp256k1
+
+    for bad in (bytes(32), ORDER.to_bytes(32, "big"), b"\xff" * 32):
+        with pytest.raises(ValueError, match="the key is none"):
+            secp256k1.sign(bad, DIGEST)
+        with pytest.raises(ValueError, match="the key is none"):
+            secp256k1.public_key(bad)
+    for arguments in ((KEY[:31], DIGEST), (KEY, DIGEST + b"0")):
+        with pytest.raises(ValueError, match="must be 32 bytes"):
+            secp256k1.sign(*arguments)
+    with pytest.raises(TypeError):
+        secp256k1.sign(KEY.hex(), DIGEST)
+    with pytest.raises(TypeError):
+        secp256k1.recover(DIGEST, bytearray(65))
+
+
+@NOT_BUILT
+def test_binding_half_a_library_binds_nothing() -> None:
+    from polyexec._fast import secp256k1
+
+    bound = secp256k1.is_bound()
+    with pytest.raises(ValueError, match="has no address"):
+        secp256k1.bind({secp256k1.FUNCTIONS[0]: 1}, 1)
+    with pytest.raises(ValueError, match="context has no address"):
+        secp256k1.bind(dict.fromkeys(secp256k1.FUNCTIONS, 1), 0)
+    assert secp256k1.is_bound() == bound
+    assert sign_digest(KEY, DIGEST)[64] in (27, 28)

@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
-from polyexec._fast.convert cimport as_int64
+from polyexec._fast.convert cimport as_int64, checked_bytes
 from polyexec._fast.keccak cimport c_keccak256
 
 from polyexec._pure.type_strings import (
@@ -202,15 +202,6 @@ cdef void c_typed_data_sign_hash(
     c_put_address(words, 5, wallet20)
     c_keccak256(words, 7 * WORD, envelope)
     c_typed_data_hash(domain_separator32, envelope, out)
-
-
-cdef const uint8_t* checked_bytes(object value, Py_ssize_t length, str name) except NULL:
-    # Borrows: the caller's reference keeps the bytes alive.
-    if not isinstance(value, bytes):
-        raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
-    if PyBytes_GET_SIZE(value) != length:
-        raise ValueError(f"{name} must be {length} bytes, not {PyBytes_GET_SIZE(value)}")
-    return <const uint8_t*>PyBytes_AS_STRING(value)
 
 
 cdef int put_uint256(uint8_t* words, int index, object value, str name) except -1:

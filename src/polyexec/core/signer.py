@@ -4,7 +4,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from msgspec.structs import replace
 
@@ -18,6 +18,9 @@ from polyexec.errors import InputError, SigningError
 from polyexec.models import OrderId
 from polyexec.parsing import parse_generation
 
+if TYPE_CHECKING:
+    from polyexec._fast.nonces import NoncePool
+
 __all__ = ["OrderSigner"]
 
 _ORDER_TYPE_TRAILER = ORDER_TYPE_V2.encode() + len(ORDER_TYPE_V2).to_bytes(2, "big")
@@ -27,6 +30,18 @@ _CHAINS = frozenset(chain_id for chain_id, _, _ in EXCHANGES)
 def random_salt() -> int:
     """Return 53 random bits from the system's generator."""
     return secrets.randbits(53)
+
+
+def _started_pool(key: bytes, presign: int) -> "NoncePool":
+    most = _secp256k1.MAX_NONCES
+    if isinstance(presign, bool) or not isinstance(presign, int) or not 0 <= presign <= most:
+        raise InputError("presign", presign, f"must be a whole number, 0 to {most}")
+    try:
+        pool = _secp256k1.nonce_pool(key, presign)
+    except LookupError as error:
+        raise InputError("presign", presign, str(error)) from None
+    pool.start()
+    return pool
 
 
 def system_time_ms() -> int:
@@ -55,6 +70,10 @@ class OrderSigner:
         Returns a salt of 0 to 2**53 - 1 for orders that have none.
     now_ms : callable
         Returns unix milliseconds for orders that have no timestamp.
+    presign : int
+        Nonces that a thread prepares ahead of the orders, up to 4096: a signature then takes a
+        hundredth of the time, and is not the same twice. 0: RFC 6979, deterministic. What that
+        costs in safety stands in "Security".
 
     Raises
     ------
@@ -70,10 +89,12 @@ class OrderSigner:
         "_exchanges",
         "_funder",
         "_maker20",
+        "_nonces",
         "_now_ms",
         "_salt",
         "_separators",
         "_sign",
+        "_sign_plainly",
         "_signature_type",
         "_signer",
         "_signer20",
@@ -89,6 +110,7 @@ class OrderSigner:
         exchanges: Mapping[tuple[Generation, bool], str] | None = None,
         salt: Callable[[], int] = random_salt,
         now_ms: Callable[[], int] = system_time_ms,
+        presign: int = 0,
     ) -> None:
         key = parse_private_key(private_key)
         if chain_id not in _CHAINS:
@@ -100,7 +122,7 @@ class OrderSigner:
                 "signature_type", signature_type, "must be a SignatureType (0, 1, 2 or 3)"
             ) from None
         self._chain_id = chain_id
-        self._sign = _secp256k1.digest_signer(key)
+        self._sign = self._sign_plainly = _secp256k1.digest_signer(key)
         owner = _secp256k1.public_address(key)
         self._address = checksum_address(owner)
         if funder is None:
@@ -135,6 +157,10 @@ class OrderSigner:
             )
             for slot, address in self._exchanges.items()
         }
+        self._nonces: NoncePool | None = None
+        if presign:
+            self._nonces = _started_pool(key, presign)
+            self._sign = self._nonces.sign
 
     @property
     def address(self) -> str:
@@ -234,6 +260,21 @@ class OrderSigner:
     def sign_digest(self, digest: bytes) -> bytes:
         """Return the EOA's 65-byte signature over a 32-byte digest."""
         return self._sign(digest)
+
+    def presign_info(self) -> dict[str, int | bool] | None:
+        """Return counts of the prepared nonces, or None without ``presign``.
+
+        ``ready``, ``prepared``, ``used``, ``fallbacks`` (signatures made without one, because none
+        was ready), ``running``, and whether the system granted ``locked`` memory that is
+        ``not_dumped`` and ``empty_in_children``.
+        """
+        return None if self._nonces is None else self._nonces.info()
+
+    def close(self) -> None:
+        """Stop preparing nonces and wipe those that are left; signing goes on without."""
+        if self._nonces is not None:
+            self._sign = self._sign_plainly
+            self._nonces.close()
 
     def _slot(self, generation: Generation | int | str, neg_risk: bool) -> tuple[Generation, bool]:
         return parse_generation(generation), bool(neg_risk)

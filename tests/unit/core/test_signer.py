@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from polyexec import _secp256k1
 from polyexec._secp256k1 import recover_address
 from polyexec.constants import ORDER_TYPE_V2
 from polyexec.core.orders import Order
@@ -181,3 +182,14 @@ def test_salts_of_a_batch_are_distinct_and_fit_53_bits() -> None:
     # 15 x 53 bits all below 2**52 would be a chance of 1 in 32,768
     assert any(salt >= 2**52 for salt in OrderSigner(KEY).new_salts(15) + salts)
     assert OrderSigner(KEY, salt=lambda: 7).new_salts(2) == [7, 7]
+
+
+def test_presign_without_a_library_by_address_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nonce_pool(key: bytes, size: int) -> None:
+        raise LookupError("prepared nonces need the compiled functions")
+
+    monkeypatch.setattr(_secp256k1, "nonce_pool", nonce_pool)
+    with pytest.raises(InputError, match="presign=8: prepared nonces need the compiled functions"):
+        OrderSigner(KEY, presign=8)
