@@ -6,8 +6,11 @@ import polyexec as px
 from benchmarks import inputs
 from benchmarks.baselines import official
 from benchmarks.harness import Row
+from benchmarks.targets import OFFICIAL
+from polyexec import _impl
 
 PRICE, SIZE = Decimal("0.33"), Decimal("10.25")
+PRICE_E4, SIZE_MICRO = 3_300, 10_250_000
 
 
 def rows() -> list[Row]:
@@ -19,10 +22,17 @@ def rows() -> list[Row]:
     config = RoundConfig(price=2, size=2, amount=4)
     tick = Decimal("0.01")
 
+    def theirs() -> object:
+        return builder.get_order_amounts("BUY", 10.25, 0.33, config)
+
+    def leg() -> tuple[int, int]:
+        return _impl.limit_amounts(PRICE_E4, SIZE_MICRO, 0)
+
     def check() -> None:
         ours = px.limit_amounts(PRICE, SIZE, px.Side.BUY, tick_size=tick)
-        theirs = official.limit_amounts(float(PRICE), float(SIZE))
-        inputs.same("amounts", (ours.maker_micro, ours.taker_micro), theirs)
+        expected = official.limit_amounts(float(PRICE), float(SIZE))
+        inputs.same("amounts", (ours.maker_micro, ours.taker_micro), expected)
+        inputs.same("amounts", tuple(leg()), expected)
 
     return [
         Row(
@@ -30,9 +40,15 @@ def rows() -> list[Row]:
             "amounts of one limit BUY from Decimal; reading the Decimals dominates. The client "
             "computes in binary floating point, which is not exact",
             lambda: px.limit_amounts(PRICE, SIZE, px.Side.BUY, tick_size=tick),
-            {
-                "py-clob-client-v2": lambda: builder.get_order_amounts("BUY", 10.25, 0.33, config),
-            },
+            {OFFICIAL: theirs},
             check,
-        )
+        ),
+        Row(
+            "leg_amounts",
+            "the same on the plan's way, where price and size are integers already; the call "
+            "dominates",
+            leg,
+            {OFFICIAL: theirs},
+            check,
+        ),
     ]

@@ -4,6 +4,7 @@ import polyexec as px
 from benchmarks import inputs
 from benchmarks.baselines import official
 from benchmarks.harness import Row
+from benchmarks.targets import OFFICIAL
 
 
 def rows() -> list[Row]:
@@ -21,7 +22,7 @@ def rows() -> list[Row]:
             "encode_3_orders",
             "body of POST /orders for three signed orders; writing the text dominates",
             ours,
-            {"py-clob-client-v2": theirs},
+            {OFFICIAL: theirs},
             lambda: inputs.same("body", ours(), theirs()),
         )
     ]

@@ -2,9 +2,11 @@
 
 import coincurve
 
-from benchmarks import inputs
+from benchmarks import bench_floor, inputs
 from benchmarks.baselines import official, typed_data
 from benchmarks.harness import Row
+from benchmarks.peers import cargo
+from benchmarks.targets import OFFICIAL
 
 
 def rows() -> list[Row]:
@@ -34,11 +36,12 @@ def _one() -> Row:
         "the raw coincurve column is that alone, without hashing the order",
         lambda: signer.sign(order),
         {
-            "py-clob-client-v2": client,
+            OFFICIAL: client,
             "eth-account": lambda: typed_data.signature(data, inputs.PRIVATE_KEY),
             "coincurve, signature only": lambda: key.sign_recoverable(digest, hasher=None),
         },
         check,
+        bench_floor.ONE,
     )
 
 
@@ -49,14 +52,26 @@ def _three() -> Row:
     def client() -> list[object]:
         return [sign() for sign in clients]
 
+    typed = [typed_data.typed_data(order, signer) for order in orders]
+
+    def eth_account() -> list[str]:
+        return [typed_data.signature(data, inputs.PRIVATE_KEY) for data in typed]
+
+    rust = cargo.signatures()
+
     def check() -> None:
-        for ours, theirs in zip(signer.sign_batch(orders), official.signed(orders), strict=True):
-            inputs.same("signature", ours.signature[2:], theirs.signature.removeprefix("0x"))
+        ours = [signed.signature for signed in signer.sign_batch(orders)]
+        client_signatures = [signed.signature for signed in official.signed(orders)]
+        inputs.same("signatures", [s[2:] for s in ours], [s[-130:] for s in client_signatures])
+        inputs.same("signatures", ours, eth_account())
+        for who, remote in rust.items():
+            inputs.same(f"signatures of {who}", ours, remote.output()["signatures"])
 
     return Row(
         "sign_3_orders",
         "hash and sign the three legs of one trade; three curve multiplications dominate",
         lambda: signer.sign_batch(orders),
-        {"py-clob-client-v2": client},
+        {OFFICIAL: client, "eth-account": eth_account, **rust},
         check,
+        bench_floor.THREE,
     )

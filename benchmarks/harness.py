@@ -1,34 +1,42 @@
-"""How a row is measured, and how a run is written down."""
+"""How a row is measured; ``report.py`` writes the table of a run."""
 
 import gc
 import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.worker import Remote
+
 HERE = Path(__file__).resolve().parent
 LATEST = HERE / "latest.json"
-RESULTS = HERE / "RESULTS.md"
 
 # A clock reading costs about 50 ns, so quick calls are timed in groups of at least this long.
 SAMPLE_NS = 5_000
 WARM_UP_NS = 30_000_000
+# A contestant's turn; long enough to warm the caches again, short enough that a change of the
+# machine's clock speed meets every contestant.
+TURN_NS = 4_000_000
+TURN_CALLS = 8
 PACKAGES = (
     "polyexec",
     "coincurve",
     "eth-account",
     "eth-abi",
+    "eth-keys",
     "msgspec",
     "orjson",
+    "polymarket-client",
     "py-clob-client-v2",
     "pycryptodome",
 )
@@ -44,9 +52,13 @@ class Row:
     what: str
     """For the table: the operation, its input and what dominates it."""
     call: Call
-    baselines: Mapping[str, Call] = field(default_factory=dict)
+    baselines: Mapping[str, Call | Remote] = field(default_factory=dict)
     check: Call = lambda: None
     """Raise when an output differs from a baseline's; runs before anything is timed."""
+    floor: str = ""
+    """The row that bounds this one from below; it is timed again in this row's turns."""
+    before: Call = lambda: None
+    """Runs, untimed, before every turn of this row's own call."""
 
 
 @dataclass
@@ -61,9 +73,36 @@ class Timing:
         ordered = sorted(self.samples)
         return round(ordered[min(int(len(ordered) * quantile), len(ordered) - 1)] / 1000, 4)
 
-    @property
-    def median_us(self) -> float:
-        return round(statistics.median(self.samples) / 1000, 4)
+    def summary(self) -> dict[str, Any]:
+        """Return what a row says of one contestant."""
+        return {
+            "median_us": round(statistics.median(self.samples) / 1000, 4),
+            "p99_us": self.us(0.99),
+            "min_us": round(min(self.samples) / 1000, 4),
+            "n": len(self.samples) * self.group,
+        }
+
+
+class _Contestant:
+    """One callable in the turns of a row, in this process or in its own."""
+
+    def __init__(self, call: Call | Remote, before: Call = lambda: None) -> None:
+        self._call = call
+        self._before = before
+        before()
+        group, quickest = (1, _quickest(call)) if isinstance(call, Remote) else _group_size(call)
+        self.timing = Timing([], group)
+        self._calls = max(1, min(TURN_CALLS, int(TURN_NS / (quickest * group))))
+
+    def turn(self) -> None:
+        """Take a few samples, after one call that brings its memory back to the caches."""
+        self._before()
+        if isinstance(self._call, Remote):
+            self.timing.samples += self._call.sample(self._calls)
+            return
+        self._call()
+        for _ in range(self._calls):
+            self.timing.samples.append(_sample(self._call, self.timing.group))
 
 
 def _sample(call: Call, group: int) -> float:
@@ -78,58 +117,96 @@ def _sample(call: Call, group: int) -> float:
     return (time.perf_counter_ns() - start) / group
 
 
-def _group_size(call: Call) -> int:
-    """Warm up, and return how many calls make one sample."""
+def _quickest(call: Remote) -> float:
+    """Warm a worker up, and return the shortest duration of a call."""
+    deadline = time.perf_counter_ns() + WARM_UP_NS
+    durations = call.sample(3)
+    while time.perf_counter_ns() < deadline:
+        durations += call.sample(3)
+    return max(min(durations), 1)
+
+
+def _group_size(call: Call) -> tuple[int, float]:
+    """Warm up; return how many calls make one sample, and the shortest duration of one."""
     deadline = time.perf_counter_ns() + WARM_UP_NS
     durations = []
     while time.perf_counter_ns() < deadline or len(durations) < 3:
         durations.append(_sample(call, 1))
     quickest = max(min(durations), 1)
-    return 1 if quickest >= SAMPLE_NS else max(int(SAMPLE_NS / quickest), 2)
+    return (1 if quickest >= SAMPLE_NS else max(int(SAMPLE_NS / quickest), 2)), quickest
 
 
-def measure(row: Row, *, seconds: float) -> dict[str, Any]:
-    """Check the outputs, then time the row and its baselines in turns."""
+def measure(row: Row, *, seconds: float, floor: Call | None = None) -> dict[str, Any]:
+    """Check the outputs, then time the row, its floor and its baselines in turns."""
     row.check()
-    calls: dict[str, Call] = {"": row.call, **row.baselines}
-    groups = {name: _group_size(call) for name, call in calls.items()}
-    timings = {name: Timing([], group) for name, group in groups.items()}
+    own = _Contestant(row.call, row.before)
+    baselines = {name: _Contestant(call) for name, call in row.baselines.items()}
+    bound = None if floor is None else _Contestant(floor)
+    turns = [own, *([bound] if bound else []), *baselines.values()]
     gc.collect()
     gc.disable()
     try:
-        # Turns, so that a change of the machine's clock speed meets every contestant.
         deadline = time.perf_counter_ns() + int(seconds * 1e9)
-        while time.perf_counter_ns() < deadline or len(timings[""].samples) < 100:
-            for name, call in calls.items():
-                for _ in range(8):
-                    timings[name].samples.append(_sample(call, groups[name]))
+        while time.perf_counter_ns() < deadline or len(own.timing.samples) < 100:
+            for contestant in turns:
+                contestant.turn()
     finally:
         gc.enable()
-    own = timings.pop("")
+    mine = own.timing.summary()
+    peers = {name: contestant.timing.summary() for name, contestant in baselines.items()}
     return {
         "name": row.name,
         "what": row.what,
-        "median_us": own.median_us,
-        "p99_us": own.us(0.99),
-        "min_us": round(min(own.samples) / 1000, 4),
-        "n": len(own.samples) * own.group,
-        "group": own.group,
-        "peak_bytes": _peak_bytes(row.call),
-        "baselines": {name: timing.median_us for name, timing in timings.items()},
+        **mine,
+        "group": own.timing.group,
+        **_memory(row.call),
+        "floor": bound and {"name": row.floor, **_against(mine, bound.timing.summary())},
+        "baselines": {name: peer["median_us"] for name, peer in peers.items()},
+        "peers": {name: _against(mine, peer) for name, peer in peers.items()},
     }
 
 
-def _peak_bytes(call: Call) -> int:
-    """Return the most memory one call holds, as Python's allocators see it."""
+def _against(mine: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return another contestant's figures and how many of our calls one of its calls lasts."""
+    return {**other, "ratio": round(other["median_us"] / mine["median_us"], 4)}
+
+
+def _memory(call: Call) -> dict[str, int]:
+    """Return blocks and bytes of one call's result, and the most bytes that it ever held.
+
+    As Python's allocators see it: objects from a free list and C's own memory are not counted.
+    """
     call()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
-        call()
-        return max(tracemalloc.get_traced_memory()[1] - before, 0)
+        result = call()
+        kept, peak = tracemalloc.get_traced_memory()
+        snapshot = tracemalloc.take_snapshot()
+        del result
     finally:
         tracemalloc.stop()
+    return {
+        "kept_blocks": len(snapshot.traces),
+        "kept_bytes": max(kept - before, 0),
+        "peak_bytes": max(peak - before, 0),
+    }
+
+
+def pin(core: int | None) -> int | None:
+    """Keep this process, and every worker it starts, on one core; return which."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    cores = sorted(os.sched_getaffinity(0))
+    if core is None:
+        core = cores[-1]
+    if core < 0:
+        return None
+    if core not in cores:
+        raise SystemExit(f"core {core} cannot be had, of {cores}")
+    os.sched_setaffinity(0, {core})
+    return core
 
 
 def cpu_name() -> str:
@@ -159,78 +236,31 @@ def versions() -> dict[str, str]:
     return found
 
 
-def environment() -> dict[str, Any]:
-    """Return date, machine and versions of this run."""
+def environment(
+    *, core: int | None = None, skipped: Sequence[str] = (), crates: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return date, machine and versions of this run, and who could not take part."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
+        "pinned_to": core,
         "governor": governor(),
         "os": f"{platform.system()} {platform.release()}",
-        "versions": versions(),
+        "versions": versions() | dict(crates or {}),
+        "command": " ".join(["python -m benchmarks.run", *map(shlex.quote, sys.argv[1:])]),
+        "skipped": list(skipped),
     }
 
 
-def write_json(results: list[dict[str, Any]], where: Mapping[str, Any]) -> None:
-    """Write ``latest.json``; every row carries date, cpu and versions."""
-    rows = [
-        {**row, "date": where["date"], "cpu": where["cpu"], "versions": where["versions"]}
-        for row in results
-    ]
-    LATEST.write_text(json.dumps({"environment": where, "rows": rows}, indent=1) + "\n")
-
-
-def write_table(results: list[dict[str, Any]], where: Mapping[str, Any]) -> None:
-    """Write ``RESULTS.md``: every row of the run, the lost ones too."""
-    rows = [
-        "| operation | median us | p99 us | min us | n | against | its median us | ratio |",
-        "|---|--:|--:|--:|--:|---|--:|--:|",
-    ]
-    for row in results:
-        own = [
-            f"`{row['name']}`",
-            *(f"{row[key]:.2f}" for key in ("median_us", "p99_us", "min_us")),
-            str(row["n"]),
-        ]
-        baselines = row["baselines"] or {"": None}
-        for name, median in baselines.items():
-            other = ["", "", ""]
-            if median is not None:
-                other = [name, f"{median:.2f}", f"{median / row['median_us']:.2f}"]
-            rows.append("| " + " | ".join([*own, *other]) + " |")
-            own = [""] * 5
-    lost = [
-        f"`{row['name']}` against {name}"
-        for row in results
-        for name, median in row["baselines"].items()
-        if median < row["median_us"]
-    ]
-    about = [f"* `{row['name']}`: {row['what']}" for row in results]
-    command = " ".join(["python -m benchmarks.run", *sys.argv[1:]])
-    parts = [f"{name} {version}" for name, version in where["versions"].items()]
-    text = [
-        "# Benchmark results",
-        "",
-        "Written by `make bench`; nothing here is typed by hand. A ratio above 1 means that",
-        "polyexec is that many times faster than the library beside it, below 1 that it is",
-        "slower. Every output is compared with the baseline's before anything is timed.",
-        "Micro-seconds per call; calls quicker than 5 us are timed in groups, and their p99 is of",
-        "group means. The garbage collector is off while a call is timed. No network is in any row",
-        "unless its description says so.",
-        "",
-        f"* date: {where['date']}",
-        f"* CPU: {where['cpu']}, {where['cores']} cores, governor {where['governor']}",
-        f"* OS: {where['os']}",
-        f"* versions: {', '.join(parts)}",
-        f"* command: `{command}`",
-        "",
-        *rows,
-        "",
-        f"Slower than a baseline: {'; '.join(lost) if lost else 'none of these rows'}.",
-        "",
-        "What each row does:",
-        "",
-        *about,
-        "",
-    ]
-    RESULTS.write_text("\n".join(text))
+def write_json(
+    results: list[dict[str, Any]], where: Mapping[str, Any], targets: Sequence[Any] = ()
+) -> None:
+    """Write ``latest.json``; every row carries date, cpu, versions and command."""
+    carried = {key: where[key] for key in ("date", "cpu", "versions", "command")}
+    document = {
+        "environment": where,
+        "rows": [{**row, **carried} for row in results],
+        "targets": list(targets),
+    }
+    LATEST.write_text(json.dumps(document, indent=1) + "\n")

@@ -8,8 +8,10 @@ import argparse
 import importlib
 import re
 import sys
+from typing import Any
 
-from benchmarks import harness
+from benchmarks import harness, report, targets
+from benchmarks.peers import cargo
 
 
 def discover() -> list[harness.Row]:
@@ -21,6 +23,9 @@ def discover() -> list[harness.Row]:
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise SystemExit(f"two benchmark rows share a name: {', '.join(sorted(repeated))}")
+    unknown = {row.floor for row in rows if row.floor} - set(names)
+    if unknown:
+        raise SystemExit(f"no row has the name of a floor: {', '.join(sorted(unknown))}")
     return rows
 
 
@@ -29,37 +34,57 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=".", help="regular expression over row names")
     parser.add_argument("--seconds", type=float, default=2.0, help="time per row")
+    parser.add_argument("--core", type=int, help="run on this core; -1 for any (default: the last)")
+    parser.add_argument("--no-rust", action="store_true", help="leave the Rust peers out")
     parser.add_argument("--check", action="store_true", help="compare outputs, time nothing")
     options = parser.parse_args()
+    reason = "left out (--no-rust)" if options.no_rust else cargo.build()
+    skipped = [f"Rust peers: {reason}"] if reason else []
+    for line in skipped:
+        print(f"skipped: {line}")
+    core = harness.pin(options.core)
     everything = discover()
+    if options.no_rust:
+        for row in everything:
+            row.baselines = {n: c for n, c in row.baselines.items() if n not in cargo.CLIENTS}
     rows = [row for row in everything if re.search(options.only, row.name)]
     if not rows:
         raise SystemExit(
             f"no row matches {options.only!r}: {', '.join(r.name for r in everything)}"
         )
-    results = []
-    for row in rows:
-        if options.check:
+    if options.check:
+        for row in rows:
             row.check()
             print(f"{row.name}: equal")
-            continue
-        result = harness.measure(row, seconds=options.seconds)
-        results.append(result)
-        print(
-            f"{row.name:28} median {result['median_us']:9.2f} us   p99 {result['p99_us']:9.2f}   "
-            + "   ".join(
-                f"{name} {median:.2f} ({median / result['median_us']:.1f}x)"
-                for name, median in result["baselines"].items()
-            )
-        )
-    if not options.check:
-        where = harness.environment()
-        harness.write_json(results, where)
+    else:
+        calls = {row.name: row.call for row in everything}
+        results = []
+        for row in rows:
+            result = harness.measure(row, seconds=options.seconds, floor=calls.get(row.floor))
+            results.append(result)
+            print(_line(result), flush=True)
+        crates = {} if skipped else cargo.versions()
+        where = harness.environment(core=core, skipped=skipped, crates=crates)
+        promises = targets.evaluate(results)
+        harness.write_json(results, where, promises)
         # A part of the rows must not replace the published table of all of them.
         if len(rows) == len(everything):
-            harness.write_table(results, where)
+            report.write(results, where, promises)
     print(f"rows={len(rows)}")
     return 0
+
+
+def _line(result: dict[str, Any]) -> str:
+    beside = {name: peer["median_us"] for name, peer in result["peers"].items()}
+    if result["floor"]:
+        beside = {"floor": result["floor"]["median_us"], **beside}
+    return (
+        f"{result['name']:28} median {result['median_us']:9.2f} us   p99 {result['p99_us']:9.2f}   "
+        + "   ".join(
+            f"{name} {median:.2f} ({median / result['median_us']:.2f}x)"
+            for name, median in beside.items()
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,17 @@
 import json
 from collections.abc import Callable
 
-from py_clob_client_v2.clob_types import RoundConfig
+from py_clob_client_v2.client import ClobClient
+from py_clob_client_v2.clob_types import (
+    ApiCreds,
+    OrderArgsV2,
+    PartialCreateOrderOptions,
+    PostOrdersV2Args,
+    RequestArgs,
+    RoundConfig,
+)
 from py_clob_client_v2.config import get_contract_config
+from py_clob_client_v2.headers.headers import create_level_2_headers
 from py_clob_client_v2.order_builder.builder import OrderBuilder
 from py_clob_client_v2.order_utils.exchange_order_builder_v2 import ExchangeOrderBuilderV2
 from py_clob_client_v2.order_utils.model.order_data_v2 import (
@@ -19,7 +28,15 @@ from py_clob_client_v2.signing.hmac import build_hmac_signature
 import polyexec as px
 from benchmarks import inputs
 
-__all__ = ["body", "build_hmac_signature", "limit_amounts", "signed", "signing"]
+__all__ = [
+    "body",
+    "build_hmac_signature",
+    "headers",
+    "limit_amounts",
+    "requests",
+    "signed",
+    "signing",
+]
 
 
 def signing(order: px.Order) -> Callable[[], SignedOrderV2]:
@@ -56,3 +73,47 @@ def limit_amounts(price: float, size: float) -> tuple[int, int]:
     config = RoundConfig(price=2, size=2, amount=4)
     _, maker, taker = builder.get_order_amounts("BUY", size, price, config)
     return int(maker), int(taker)
+
+
+def headers(text: str, timestamp: int) -> Callable[[], dict[str, str]]:
+    """Return the client's L2 headers of a POST /orders with this body."""
+    signer = Signer(inputs.PRIVATE_KEY, 137)
+    credentials = ApiCreds(inputs.OWNER, inputs.SECRET, inputs.PASSPHRASE)
+    arguments = RequestArgs("POST", "/orders", serialized_body=text)
+    return lambda: create_level_2_headers(signer, credentials, arguments, timestamp=timestamp)
+
+
+def requests() -> Callable[[], inputs.Request]:
+    """Return the client's create x 3 and post, up to where it would open a connection."""
+    client = ClobClient(
+        "http://127.0.0.1:9",
+        137,
+        key=inputs.PRIVATE_KEY,
+        creds=ApiCreds(inputs.OWNER, inputs.SECRET, inputs.PASSPHRASE),
+    )
+    sent: list[inputs.Request] = []
+
+    def post(_url: str, headers: dict[str, str], data: str) -> None:
+        sent[:] = [
+            inputs.Request(data.encode(), headers["POLY_TIMESTAMP"], headers["POLY_SIGNATURE"])
+        ]
+
+    client._post = post
+    client.get_version = lambda: 2
+    options = PartialCreateOrderOptions(tick_size="0.01", neg_risk=False)
+    # What else the client would ask the exchange for; it keeps the answer.
+    client._ClobClient__tick_sizes = dict.fromkeys(inputs.TOKENS, "0.01")
+    legs = [
+        (token, float(price), float(inputs.SIZE))
+        for token, price in zip(inputs.TOKENS, inputs.PRICES, strict=True)
+    ]
+
+    def call() -> inputs.Request:
+        orders = [
+            client.create_order(OrderArgsV2(token, price, size, "BUY"), options)
+            for token, price, size in legs
+        ]
+        client.post_orders([PostOrdersV2Args(order) for order in orders])
+        return sent[0]
+
+    return call

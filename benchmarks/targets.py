@@ -1,0 +1,86 @@
+"""The ratios that polyexec promises, and what one run measured for each."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.peers import cargo
+
+FLOOR = "floor"
+P99 = "p99"
+
+OFFICIAL = "py-clob-client-v2"
+OFFICIAL_NATIVE = "py-clob-client-v2, no coincurve"
+_PLAN = "plan_3_legs_deterministic"
+_PREPARED = "plan_3_legs_prepared"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One promise: a row, what it is held against, and the bound."""
+
+    what: str
+    row: str
+    against: str | Sequence[str]
+    """``FLOOR``, ``P99``, or contestants of the row; of several, the quickest counts."""
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def bound(self) -> str:
+        """The bound as the table shows it."""
+        return f"<= {self.at_most:g}" if self.at_most is not None else f">= {self.at_least:g}"
+
+    def measured(self, row: Mapping[str, Any] | None) -> float | None:
+        """Return the ratio in a run's row, or None when the run has not measured it."""
+        if row is None:
+            return None
+        if self.against == P99:
+            return float(row["p99_us"] / row["median_us"])
+        if self.against == FLOOR:
+            floor = row["floor"]
+            return float(row["median_us"] / floor["median_us"]) if floor else None
+        names = [self.against] if isinstance(self.against, str) else self.against
+        return min(
+            (row["peers"][name]["ratio"] for name in names if name in row["peers"]), default=None
+        )
+
+    def holds(self, ratio: float) -> bool:
+        """Return True when a ratio keeps the promise."""
+        if self.at_most is not None:
+            return ratio <= self.at_most
+        return self.at_least is not None and ratio >= self.at_least
+
+
+TARGETS = (
+    Target("3-leg plan / three raw libsecp256k1 signatures", _PLAN, FLOOR, at_most=1.20),
+    Target("3-leg plan, prepared nonces / ONE raw signature", _PREPARED, FLOOR, at_most=0.60),
+    Target("py-clob-client-v2 with coincurve / plan", _PLAN, OFFICIAL, at_least=16),
+    Target("py-clob-client-v2 with coincurve / prepared plan", _PREPARED, OFFICIAL, at_least=110),
+    Target("py-clob-client-v2 without coincurve / plan", _PLAN, OFFICIAL_NATIVE, at_least=125),
+    Target("quickest Rust peer / plan", _PLAN, cargo.CLIENTS, at_least=1),
+    Target("quickest Rust peer / prepared plan", _PREPARED, cargo.CLIENTS, at_least=5),
+    Target("eth-account's typed-data hash / ours", "order_digest", "eth-account", at_least=60),
+    Target("py-clob-client-v2's L2 headers / ours", "l2_headers_batch", OFFICIAL, at_least=1.3),
+    Target("py-clob-client-v2's amounts of a leg / ours", "leg_amounts", OFFICIAL, at_least=15),
+    Target("p99 / median of the plan", _PLAN, P99, at_most=3),
+    Target("p99 / median of the prepared plan", _PREPARED, P99, at_most=3),
+)
+
+
+def evaluate(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return every promise with what these results say of it."""
+    rows = {row["name"]: row for row in results}
+    evaluated = []
+    for target in TARGETS:
+        ratio = target.measured(rows.get(target.row))
+        evaluated.append(
+            {
+                "what": target.what,
+                "row": target.row,
+                "target": target.bound,
+                "measured": None if ratio is None else round(ratio, 3),
+                "holds": None if ratio is None else target.holds(ratio),
+            }
+        )
+    return evaluated
