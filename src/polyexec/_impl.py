@@ -9,6 +9,7 @@ from typing import Literal
 
 __all__ = [
     "IMPLEMENTATION",
+    "L2Key",
     "exchange_domain_separator",
     "fill_fee",
     "keccak256",
@@ -26,7 +27,7 @@ def _wants_fast() -> bool:
     if os.environ.get("POLYEXEC_NO_EXTENSIONS", "0") not in {"", "0"}:
         return False
     try:
-        for module in ("amounts", "eip712", "keccak"):
+        for module in ("amounts", "eip712", "hmac_sha256", "keccak"):
             importlib.import_module(f"polyexec._fast.{module}")
     except ModuleNotFoundError as error:
         # Not built is fine; built and missing something else is a fault to hear of.
@@ -47,6 +48,7 @@ if IMPLEMENTATION == "fast":
         typed_data_hash,
         typed_data_sign_hash,
     )
+    from polyexec._fast.hmac_sha256 import L2Key
     from polyexec._fast.keccak import keccak256
 else:
     from polyexec._pure.amounts import fill_fee, limit_amounts, market_amounts, taker_fee
@@ -57,4 +59,5 @@ else:
         typed_data_hash,
         typed_data_sign_hash,
     )
+    from polyexec._pure.hmac_sha256 import L2Key  # type: ignore[assignment]
     from polyexec._pure.keccak import keccak256
