@@ -11,6 +11,7 @@ __all__ = [
     "IMPLEMENTATION",
     "ORDER_TYPES",
     "BatchBuilder",
+    "L2Key",
     "exchange_domain_separator",
     "fill_fee",
     "group_size",
@@ -32,7 +33,7 @@ def _wants_fast() -> bool:
     if os.environ.get("POLYEXEC_NO_EXTENSIONS", "0") not in {"", "0"}:
         return False
     try:
-        for module in ("amounts", "batch", "convert", "eip712", "keccak", "sizing"):
+        for module in ("amounts", "batch", "convert", "eip712", "hmac_sha256", "keccak", "sizing"):
             importlib.import_module(f"polyexec._fast.{module}")
     except ModuleNotFoundError as error:
         # Not built is fine; built and missing something else is a fault to hear of.
@@ -61,6 +62,7 @@ if IMPLEMENTATION == "fast":
         typed_data_hash,
         typed_data_sign_hash,
     )
+    from polyexec._fast.hmac_sha256 import L2Key
     from polyexec._fast.keccak import keccak256
     from polyexec._fast.sizing import group_size
 else:
@@ -80,5 +82,6 @@ else:
         typed_data_hash,
         typed_data_sign_hash,
     )
+    from polyexec._pure.hmac_sha256 import L2Key  # type: ignore[assignment]
     from polyexec._pure.keccak import keccak256
     from polyexec._pure.sizing import group_size

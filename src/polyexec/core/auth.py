@@ -81,7 +81,7 @@ class ApiCredentials:
 
 
 class L2Signer:
-    """Makes the headers of private requests; the secret is decoded once.
+    """Makes the headers of private requests; the secret is decoded and prepared once.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class L2Signer:
         self._address = checksum_address(parse_address(address, "address"))
         self._api_key = credentials.api_key
         self._passphrase = credentials.passphrase
-        self._key = _decode_secret(credentials.secret) if credentials.secret else b""
+        self._key = _impl.L2Key(_decode_secret(credentials.secret) if credentials.secret else b"")
 
     @property
     def address(self) -> str:
@@ -150,7 +150,7 @@ def l2_signature(
     ConfigError
         The secret is not base64. The message does not hold it.
     """
-    return _sign(_decode_secret(secret), str(timestamp), method, path, body)
+    return _sign(_impl.L2Key(_decode_secret(secret)), str(timestamp), method, path, body)
 
 
 def l1_headers(
@@ -203,10 +203,12 @@ def l1_headers(
     }
 
 
-def _sign(key: bytes, timestamp: str, method: str, path: str, body: bytes | str | None) -> str:
-    tail = body.encode() if isinstance(body, str) else body or b""
-    message = f"{timestamp}{method.upper()}{path}".encode() + tail
-    return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")).decode()
+def _sign(
+    key: _impl.L2Key, timestamp: str, method: str, path: str, body: bytes | str | None
+) -> str:
+    # Adding to b"" takes other buffers as well, and does not copy bytes.
+    content = body if isinstance(body, str) else b"" + (body or b"")
+    return key.sign(timestamp, method.upper(), path, content)
 
 
 def _decode_secret(secret: str) -> bytes:

@@ -9,6 +9,7 @@ from polyexec import _impl
 from polyexec._pure import amounts as pure_amounts
 from polyexec._pure import convert as pure_convert
 from polyexec._pure import eip712 as pure_eip712
+from polyexec._pure import hmac_sha256 as pure_hmac_sha256
 from polyexec._pure import keccak as pure_keccak
 from polyexec._pure import sizing as pure_sizing
 from tests.fuzz import generate
@@ -58,6 +59,24 @@ def assert_twins_agree(name: str, pure: Any, *arguments: Any) -> None:
 def keccak256(source: random.Random) -> None:
     data = generate.bytes_of(source) if source.random() < 0.9 else generate.number(source)
     assert_twins_agree("keccak256", pure_keccak, data)
+
+
+@target("impl.l2_key")
+def l2_key(source: random.Random) -> None:
+    arguments = (
+        sized_bytes(source, source.choice([0, 32, 64, 65])),
+        *(message_part(source) for _ in range(4)),
+    )
+    fast, slow = (
+        outcome(lambda key, *parts, made=made: made(key).sign(*parts), arguments)
+        for made in (_impl.L2Key, pure_hmac_sha256.L2Key)
+    )
+    assert fast == slow, f"L2Key{arguments!r}: {fast!r}, and {slow!r} in the readable twin"
+
+
+def message_part(source: random.Random) -> Any:
+    make = source.choice([generate.text, generate.bytes_of, generate.bytes_of, generate.number])
+    return make(source)
 
 
 @target("impl.amounts")
