@@ -14,7 +14,16 @@ NAMES = [name for name in _impl.__all__ if name != "IMPLEMENTATION"]
 def load(kind: str) -> Any:
     """Return one implementation's functions, or None where it was not built."""
     modules = []
-    for module in ("amounts", "batch", "convert", "eip712", "hmac_sha256", "keccak", "sizing"):
+    for module in (
+        "amounts",
+        "batch",
+        "convert",
+        "eip712",
+        "hmac_sha256",
+        "keccak",
+        "legs",
+        "sizing",
+    ):
         try:
             modules.append(importlib.import_module(f"polyexec._{kind}.{module}"))
         except ModuleNotFoundError:

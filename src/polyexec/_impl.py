@@ -12,6 +12,7 @@ __all__ = [
     "ORDER_TYPES",
     "BatchBuilder",
     "L2Key",
+    "LegTable",
     "exchange_domain_separator",
     "fill_fee",
     "group_size",
@@ -22,18 +23,32 @@ __all__ = [
     "order_struct_hash_v2",
     "plain_leg",
     "plain_scaled",
+    "price_legs",
+    "price_quotes",
     "slippage_e4",
     "taker_fee",
     "typed_data_hash",
     "typed_data_sign_hash",
 ]
 
+# What both kinds consist of.
+MODULES = ("amounts", "batch", "convert", "eip712", "hmac_sha256", "keccak", "legs", "sizing")
+
 
 def _wants_fast() -> bool:
     if os.environ.get("POLYEXEC_NO_EXTENSIONS", "0") not in {"", "0"}:
         return False
     try:
-        for module in ("amounts", "batch", "convert", "eip712", "hmac_sha256", "keccak", "sizing"):
+        for module in (
+            "amounts",
+            "batch",
+            "convert",
+            "eip712",
+            "hmac_sha256",
+            "keccak",
+            "legs",
+            "sizing",
+        ):
             importlib.import_module(f"polyexec._fast.{module}")
     except ModuleNotFoundError as error:
         # Not built is fine; built and missing something else is a fault to hear of.
@@ -64,6 +79,7 @@ if IMPLEMENTATION == "fast":
     )
     from polyexec._fast.hmac_sha256 import L2Key
     from polyexec._fast.keccak import keccak256
+    from polyexec._fast.legs import LegTable, price_legs, price_quotes
     from polyexec._fast.sizing import group_size
 else:
     from polyexec._pure.amounts import (
@@ -84,4 +100,9 @@ else:
     )
     from polyexec._pure.hmac_sha256 import L2Key  # type: ignore[assignment]
     from polyexec._pure.keccak import keccak256
+    from polyexec._pure.legs import (  # type: ignore[assignment]
+        LegTable,
+        price_legs,
+        price_quotes,
+    )
     from polyexec._pure.sizing import group_size

@@ -45,7 +45,7 @@ _Signer = Callable[[bytes], bytes]
 
 
 class _Road(NamedTuple):
-    signer: Callable[[bytes], _Signer]  # private key -> function of a digest, v 27 or 28
+    signer: Callable[[bytes], _Signer]  # private key -> function of 32 bytes, v 27 or 28
     public_key: Callable[[bytes], bytes]  # private key -> 64 bytes
     recover: Callable[[bytes, bytes], bytes]  # digest, signature -> 64 bytes
 
@@ -78,10 +78,7 @@ def _by_address(addresses: dict[str, int], context: int) -> _Road:
     except ValueError as error:
         raise _RoadClosed(str(error)) from None
 
-    def signer(key: bytes) -> _Signer:
-        return lambda digest: secp256k1.sign(key, digest)
-
-    return _Road(signer, secp256k1.public_key, secp256k1.recover)
+    return _Road(secp256k1.Key, secp256k1.public_key, secp256k1.recover)
 
 
 def _coincurve_pointer() -> _Road:
@@ -109,7 +106,7 @@ def _coincurve_cffi() -> _Road:
         key = PrivateKey(private_key)
 
         def sign(digest: bytes) -> bytes:
-            signature: bytes = key.sign_recoverable(digest, hasher=None)
+            signature: bytes = key.sign_recoverable(_checked_digest(digest), hasher=None)
             return signature[:64] + bytes((27 + signature[64],))
 
         return sign
@@ -163,6 +160,7 @@ def _by_ctypes(lib: ctypes.CDLL, context: ctypes.c_void_p) -> _Road:
         def sign(digest: bytes) -> bytes:
             made, out = ctypes.create_string_buffer(65), ctypes.create_string_buffer(64)
             parity = ctypes.c_int()
+            _checked_digest(digest)
             if not lib.secp256k1_ecdsa_sign_recoverable(context, made, digest, key, None, None):
                 raise ValueError("libsecp256k1 refuses this key")
             lib.secp256k1_ecdsa_recoverable_signature_serialize_compact(
@@ -203,7 +201,7 @@ def _eth_keys() -> _Road:
         key = PrivateKey(private_key)
 
         def sign(digest: bytes) -> bytes:
-            signature: bytes = key.sign_msg_hash(digest).to_bytes()
+            signature: bytes = key.sign_msg_hash(_checked_digest(digest)).to_bytes()
             return signature[:64] + bytes((27 + signature[64],))
 
         return sign
@@ -222,6 +220,12 @@ def _eth_keys() -> _Road:
         return point
 
     return _Road(signer, public_key, recover)
+
+
+def _checked_digest(digest: bytes) -> bytes:
+    if len(digest) != 32:
+        raise ValueError(f"digest must be 32 bytes, not {len(digest)}")
+    return digest
 
 
 def _randomized(done: int) -> None:
@@ -289,14 +293,7 @@ def digest_signer(private_key: bytes) -> _Signer:
     ValueError
         Not a private key. The message does not hold it.
     """
-    sign = _road.signer(_checked(private_key))
-
-    def sign_checked(digest: bytes) -> bytes:
-        if len(digest) != 32:
-            raise ValueError(f"digest must be 32 bytes, not {len(digest)}")
-        return sign(digest)
-
-    return sign_checked
+    return _road.signer(_checked(private_key))
 
 
 def sign_digest(private_key: bytes, digest: bytes) -> bytes:
@@ -344,8 +341,7 @@ def recover_address(digest: bytes, signature: bytes) -> bytes:
     ValueError
         Wrong lengths, v other than 27 or 28, or no key recovers.
     """
-    if len(digest) != 32:
-        raise ValueError(f"digest must be 32 bytes, not {len(digest)}")
+    _checked_digest(digest)
     if len(signature) != 65 or signature[64] not in (27, 28):
         raise ValueError("signature must be 65 bytes that end in 27 or 28")
     return _impl.keccak256(_road.recover(digest, signature))[12:]

@@ -6,7 +6,16 @@ from math import ceil
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from polyexec.core.candidates import PricedLeg, build_legs, check_edge
+from polyexec.core.candidates import (
+    PricedLeg,
+    PricingPolicy,
+    Skip,
+    check_edge,
+    compute_edge,
+    payout_per_set,
+    price_signal,
+    priced_legs,
+)
 from polyexec.enums import OrderType, Side, SkipReason, Strategy
 from polyexec.models import ArbSignal
 from polyexec.numbers import from_e4, from_micro
@@ -51,6 +60,12 @@ def up_to_1e5(dollars: Fraction) -> Fraction:
     return Fraction(ceil(dollars * 10**5), 10**5)
 
 
+def legs_of(signal: ArbSignal, rules: PricingPolicy) -> tuple[PricedLeg, ...]:
+    table = price_signal(signal, rules)
+    assert not isinstance(table, Skip)
+    return priced_legs(table)
+
+
 kinds = st.sampled_from([OrderType.GTC, OrderType.FOK, OrderType.FAK])
 
 
@@ -59,8 +74,9 @@ def test_cost_and_edge_are_those_of_the_fractions(
     signal: ArbSignal, kind: OrderType, slips: bool
 ) -> None:
     rules = policy(order_type=kind, slippage_enabled=slips, min_pnl=2)
-    legs = build_legs(signal, rules)
-    assert isinstance(legs, tuple)
+    table = price_signal(signal, rules)
+    assert not isinstance(table, Skip)
+    legs = priced_legs(table)
     assume(all(leg.size_micro and leg.maker_micro for leg in legs))
     total = Fraction(0)
     for leg in legs:
@@ -80,24 +96,23 @@ def test_cost_and_edge_are_those_of_the_fractions(
             assert 0 <= price * shares - gets < Fraction(1, 10**3)
         assert Fraction(leg.cost_micro, 10**6) == cost
         total += cost
-    edge, skip = check_edge(signal, legs, rules)
-    assert edge is not None
+    edge = compute_edge(table, payout_per_set(signal) or 0)
     sets = min(Fraction(leg.size_micro, 10**6) for leg in legs)
     payout = PAYOUT[Strategy(signal.strategy)] * sets
     assert Fraction(edge.cost_micro, 10**6) == total
     assert Fraction(edge.payout_micro, 10**6) == payout
     assert Fraction(edge.net_micro, 10**6) == payout - total
     passes = total > 0 and (payout - total) / total * 100 >= 2
-    assert (skip is None) is passes
-    assert skip is None or skip.reason is SkipReason.PNL_BELOW_THRESHOLD
+    found = check_edge(signal, table, rules)
+    assert found == edge if passes else isinstance(found, Skip)
+    assert passes or getattr(found, "reason", None) is SkipReason.PNL_BELOW_THRESHOLD
 
 
 @given(signals(), st.sampled_from([OrderType.FOK, OrderType.FAK]))
 def test_immediate_sets_are_equal_and_cost_whole_cents_or_are_known_not_to(
     signal: ArbSignal, kind: OrderType
 ) -> None:
-    legs = build_legs(signal, policy(order_type=kind))
-    assert isinstance(legs, tuple)
+    legs = legs_of(signal, policy(order_type=kind))
     wanted = signal.size_micro
     assert wanted is not None
 
@@ -121,8 +136,7 @@ def test_immediate_sets_are_equal_and_cost_whole_cents_or_are_known_not_to(
 def test_the_reservation_covers_every_fill_at_the_limit_or_better(
     signal: ArbSignal, kind: OrderType, data: st.DataObject
 ) -> None:
-    legs = build_legs(signal, policy(order_type=kind, slippage_enabled=True))
-    assert isinstance(legs, tuple)
+    legs = legs_of(signal, policy(order_type=kind, slippage_enabled=True))
     for leg in legs:
         if leg.side is Side.SELL:
             assert leg.reserve_micro == leg.maker_micro

@@ -1,10 +1,12 @@
 """The compiled functions equal the readable ones on anything."""
 
+import random
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
+import pytest
 from Crypto.Hash import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,6 +45,19 @@ def same(name: str, *arguments: Any) -> Any:
 def test_keccak(data: bytes) -> None:
     expected = keccak.new(digest_bits=256, data=data).digest()
     assert same("keccak256", data) == expected
+
+
+@pytest.mark.parametrize("portable", [False, True])
+@given(length=st.integers(0, 400), count=st.integers(1, 15), seed=st.integers(0, 2**32))
+def test_messages_hashed_side_by_side_hash_as_each_alone(
+    portable: bool, length: int, count: int, seed: int
+) -> None:
+    module = pytest.importorskip("polyexec._fast.keccak", reason="the extensions are not built")
+    source = random.Random(seed)
+    messages = [source.randbytes(length) for _ in range(count)]
+    expected = [keccak.new(digest_bits=256, data=message).digest() for message in messages]
+    assert module.keccak256_each(messages, portable=portable) == expected
+    assert module.keccak256_portable(messages[0]) == expected[0]
 
 
 @given(

@@ -1,7 +1,10 @@
 """Signatures: known answers, every road to the curve, and keys that are none."""
 
+import copy
 import importlib.util
 import os
+import pickle
+import random
 import subprocess
 import sys
 from ctypes.util import find_library
@@ -242,14 +245,15 @@ def test_compiled_functions_refuse_bad_input() -> None:
 
     for bad in (bytes(32), ORDER.to_bytes(32, "big"), b"\xff" * 32):
         with pytest.raises(ValueError, match="the key is none"):
-            secp256k1.sign(bad, DIGEST)
+            secp256k1.Key(bad)
         with pytest.raises(ValueError, match="the key is none"):
             secp256k1.public_key(bad)
-    for arguments in ((KEY[:31], DIGEST), (KEY, DIGEST + b"0")):
-        with pytest.raises(ValueError, match="must be 32 bytes"):
-            secp256k1.sign(*arguments)
+    with pytest.raises(ValueError, match="must be 32 bytes"):
+        secp256k1.Key(KEY[:31])
+    with pytest.raises(ValueError, match="must be 32 bytes"):
+        secp256k1.Key(KEY)(DIGEST + b"0")
     with pytest.raises(TypeError):
-        secp256k1.sign(KEY.hex(), DIGEST)
+        secp256k1.Key(KEY.hex())
     with pytest.raises(TypeError):
         secp256k1.recover(DIGEST, bytearray(65))
 
@@ -265,3 +269,33 @@ def test_binding_half_a_library_binds_nothing() -> None:
         secp256k1.bind(dict.fromkeys(secp256k1.FUNCTIONS, 1), 0)
     assert secp256k1.is_bound() == bound
     assert sign_digest(KEY, DIGEST)[64] in (27, 28)
+
+
+@NOT_BUILT
+def test_a_key_shows_nothing_and_cannot_be_copied() -> None:
+    from polyexec._fast import secp256k1
+
+    key = secp256k1.Key(KEY)
+    assert repr(key) == "Key(<hidden>)"
+    for spread in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="cannot be pickled or copied"):
+            spread(key)
+
+
+@NOT_BUILT
+def test_our_rfc6979_nonce_is_the_librarys() -> None:
+    """With SHA instructions signing passes a nonce function of ours: the bytes must not change."""
+    from coincurve import PrivateKey
+
+    from polyexec._fast import secp256k1
+
+    chosen = random.Random(6979)
+    edges = [0, 1, ORDER - 1, ORDER, ORDER + 1, 2**256 - 1]
+    digests = [n.to_bytes(32, "big") for n in edges] + [chosen.randbytes(32) for _ in range(300)]
+    for scalar in (1, 2, ORDER - 1, chosen.randrange(1, ORDER)):
+        ours = secp256k1.Key(scalar.to_bytes(32, "big"))
+        theirs = PrivateKey(scalar.to_bytes(32, "big"))
+        for digest in digests:
+            expected = theirs.sign_recoverable(digest, hasher=None)
+            assert ours(digest)[:64] == expected[:64]
+            assert ours(digest)[64] == 27 + expected[64]

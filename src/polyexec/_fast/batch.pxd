@@ -11,7 +11,9 @@ cdef enum:
     TOKEN_DIGITS = 78      # decimal digits of 2**256 - 1
     SIGNATURE_BYTES = 65
     WRAPPED_BYTES = 317    # ERC-7739: signature, separator, struct hash, type string, its length
+    TYPED_BYTES = 66       # 0x1901, separator, struct hash
     BUFFER_BYTES = 32768   # text of the longest batch, on the stack
+    PIECES = 10            # of an entry's text, between its holes
 
 
 cdef struct BatchLeg:      # what differs from order to order; callers have checked the ranges
@@ -26,6 +28,21 @@ cdef struct BatchLeg:      # what differs from order to order; callers have chec
     int64_t expiration     # unix seconds, 0 unless GTD
     int order_type         # index into ORDER_TYPES
     bint post_only
+
+
+cdef struct Batch:         # from the legs to what is written, on the caller's stack
+    Py_ssize_t count
+    int64_t timestamp_ms
+    BatchLeg[MAX_BATCH] legs
+    uint8_t[MAX_BATCH][32] struct_hashes
+    uint8_t[MAX_BATCH][32] digests     # the order ids
+    uint8_t[MAX_BATCH][32] to_sign     # the same, but for deposit wallets
+    uint8_t[MAX_BATCH][SIGNATURE_BYTES] signatures
+
+
+cdef struct Piece:
+    const char* start
+    Py_ssize_t length
 
 
 # Decimal text of at most 78 digits -> 32 bytes, big endian. False: not below 2**256.

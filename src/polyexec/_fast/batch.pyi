@@ -3,6 +3,9 @@ from typing import NoReturn, TypeAlias
 
 from typing_extensions import disjoint_base
 
+from polyexec._fast.legs import LegTable
+from polyexec._fast.nonces import NoncePool
+
 ORDER_TYPES: tuple[str, str, str, str]
 
 _BatchLeg: TypeAlias = tuple[int, bool, str, int, int, int, int, int, int, bool]
@@ -11,7 +14,7 @@ _BatchLeg: TypeAlias = tuple[int, bool, str, int, int, int, int, int, int, bool]
 class BatchBuilder:
     def __init__(
         self,
-        sign: Callable[[bytes], bytes],
+        sign: Callable[[bytes], bytes] | NoncePool,
         *,
         maker: bytes,
         signer: bytes,
@@ -24,4 +27,7 @@ class BatchBuilder:
         builder: bytes,
     ) -> None: ...
     def build(self, legs: list[_BatchLeg], timestamp_ms: int) -> tuple[bytes, tuple[str, ...]]: ...
+    def build_table(
+        self, table: LegTable, entropy: bytes, timestamp_ms: int
+    ) -> tuple[bytes, tuple[str, ...]]: ...
     def __reduce__(self) -> NoReturn: ...

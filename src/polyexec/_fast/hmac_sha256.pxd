@@ -37,6 +37,9 @@ cdef void c_hmac_finish(Hmac* context, uint8_t* out32) noexcept nogil
 # Base64 of 32 bytes in the URL-safe alphabet: 43 characters and one '='; no closing zero.
 cdef void c_base64url(const uint8_t* in32, char* out44) noexcept nogil
 
+# True where hashing is done by the processor's own instructions.
+cdef bint has_sha_instructions() noexcept nogil
+
 # Zero `length` bytes, whatever the optimiser thinks of it.
 cdef void c_wipe(void* start, size_t length) noexcept nogil
 

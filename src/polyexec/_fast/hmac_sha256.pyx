@@ -92,7 +92,7 @@ def sha256_portable(data):
 
 def sha256_engine():
     """Return which compression function this processor gets."""
-    return "portable" if BEST is sha256_compress_portable else "sha-ni"
+    return "sha-ni" if has_sha_instructions() else "portable"
 
 
 def hmac_sha256(key, message):
@@ -157,6 +157,10 @@ cdef void c_base64url(const uint8_t* in32, char* out44) noexcept nogil:  # hot
     out44[41] = BASE64URL[group >> 12 & 63]
     out44[42] = BASE64URL[group >> 6 & 63]
     out44[43] = c"="
+
+
+cdef bint has_sha_instructions() noexcept nogil:
+    return BEST != sha256_compress_portable
 
 
 cdef void c_wipe(void* start, size_t length) noexcept nogil:

@@ -34,9 +34,6 @@ cdef extern from *:
     """
     #include <pthread.h>
     #include <sched.h>
-    #include <string.h>
-    #include <sys/mman.h>
-    #include <unistd.h>
 
     #define ATOMIC_LOAD(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
     #define ATOMIC_STORE(p, value) __atomic_store_n((p), (value), __ATOMIC_SEQ_CST)
@@ -44,36 +41,6 @@ cdef extern from *:
     #define ATOMIC_SWAP(p, value) __atomic_exchange_n((p), (value), __ATOMIC_SEQ_CST)
     #define ATOMIC_MOVE(p, from, to) __atomic_compare_exchange_n( \\
         (p), (from), (to), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
-
-    /* The barrier says that somebody reads the zeros, so no compiler may leave them out. */
-    static inline void wipe(void *start, size_t length) {
-        memset(start, 0, length);
-        __asm__ __volatile__("" : : "r"(start) : "memory");
-    }
-
-    static size_t page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
-
-    static void *new_pages(size_t length) {
-        void *start = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
-        return start == MAP_FAILED ? NULL : start;
-    }
-
-    static void free_pages(void *start, size_t length) { munmap(start, length); }
-
-    /* Returns what the system granted: 1 not swapped, 2 not dumped, 4 empty in children. */
-    static int protect_pages(void *start, size_t length, size_t inherited) {
-        int granted = mlock(start, length) == 0;
-    #if defined(MADV_DONTDUMP)
-        if (madvise(start, length, MADV_DONTDUMP) == 0) granted |= 2;
-    #elif defined(MADV_NOCORE)
-        if (madvise(start, length, MADV_NOCORE) == 0) granted |= 2;
-    #endif
-    #if defined(MADV_WIPEONFORK)
-        if (madvise((char *)start + inherited, length - inherited, MADV_WIPEONFORK) == 0)
-            granted |= 4;
-    #endif
-        return granted;
-    }
 
     /* Counts the forks between the first process and this one: also those that C code makes. */
     static uint64_t forks = 0;
@@ -88,14 +55,16 @@ cdef extern from *:
     int ATOMIC_ADD_INT "ATOMIC_ADD" (int* p, int value) nogil
     int ATOMIC_SWAP(int* p, int value) nogil
     int ATOMIC_MOVE(uint64_t* p, uint64_t* old, uint64_t new) nogil
-    void wipe(void* start, size_t length) nogil
-    size_t page_size() nogil
-    void* new_pages(size_t length) nogil
-    void free_pages(void* start, size_t length) nogil
-    int protect_pages(void* start, size_t length, size_t inherited) nogil
     int sched_yield() nogil
     int watch_forks() nogil
     uint64_t forks
+
+cdef extern from "pages.h" nogil:
+    void wipe(void* start, size_t length)
+    size_t page_size()
+    void* new_pages(size_t length)
+    void free_pages(void* start, size_t length)
+    int protect_pages(void* start, size_t length, size_t inherited)
 
 cdef extern from "pythread.h":
     void* PyThread_allocate_lock()

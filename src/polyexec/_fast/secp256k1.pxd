@@ -24,3 +24,7 @@ cdef int c_nonce(
     const uint8_t* key32, const uint8_t* message32, const uint8_t* extra32, const uint8_t* label16,
     unsigned int attempt, uint8_t* out32,
 ) noexcept nogil
+
+
+cdef class Key:
+    cdef uint8_t* key  # 32 bytes, written once, in a page of their own

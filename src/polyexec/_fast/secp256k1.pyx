@@ -3,11 +3,29 @@
 The library is found and kept loaded by ``polyexec._secp256k1``.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uintptr_t
+from libc.string cimport memcmp, memcpy
 
 from polyexec._fast.convert cimport checked_bytes
+from polyexec._fast.hmac_sha256 cimport (
+    Hmac,
+    HmacKey,
+    c_hmac_begin,
+    c_hmac_finish,
+    c_hmac_prepare,
+    c_hmac_update,
+    has_sha_instructions,
+)
+
+cdef extern from "pages.h" nogil:
+    void wipe(void* start, size_t length)
+    size_t page_size()
+    void* new_pages(size_t length)
+    void free_pages(void* start, size_t length)
+    int protect_pages(void* start, size_t length, size_t inherited)
 
 cdef enum:
     COMPRESSED = 0x102  # SECP256K1_EC_COMPRESSED
@@ -23,8 +41,11 @@ cdef struct Recoverable:
     uint8_t[65] data
 
 
+ctypedef int (*NonceFn)(
+    uint8_t*, const uint8_t*, const uint8_t*, const uint8_t*, void*, unsigned int
+) noexcept nogil
 ctypedef int (*SignFn)(
-    const void*, Recoverable*, const uint8_t*, const uint8_t*, void*, const void*
+    const void*, Recoverable*, const uint8_t*, const uint8_t*, NonceFn, const void*
 ) noexcept nogil
 ctypedef int (*SerializeSignatureFn)(
     const void*, uint8_t*, int*, const Recoverable*
@@ -40,9 +61,6 @@ ctypedef int (*SerializePointFn)(
 ctypedef int (*CheckFn)(const void*, const uint8_t*) noexcept nogil
 ctypedef int (*NegateFn)(const void*, uint8_t*) noexcept nogil
 ctypedef int (*TweakFn)(const void*, uint8_t*, const uint8_t*) noexcept nogil
-ctypedef int (*NonceFn)(
-    uint8_t*, const uint8_t*, const uint8_t*, const uint8_t*, void*, unsigned int
-) noexcept nogil
 
 
 cdef struct Library:
@@ -58,6 +76,7 @@ cdef struct Library:
     TweakFn add
     TweakFn multiply
     NonceFn nonce
+    NonceFn own_nonce  # what signing passes; NULL: the library's
 
 
 # Written by bind while polyexec is imported; read only afterwards.
@@ -115,6 +134,8 @@ def bind(addresses, context):
     found.add = <TweakFn>at[8]
     found.multiply = <TweakFn>at[9]
     found.nonce = <NonceFn>at[10]
+    # The library hashes in plain C; where the processor has SHA instructions ours is quicker.
+    found.own_nonce = <NonceFn>rfc6979_nonce if has_sha_instructions() else <NonceFn>NULL
     global LIBRARY
     LIBRARY = found
 
@@ -129,17 +150,47 @@ def is_bound():
     return bool(c_is_bound())
 
 
-def sign(key, digest):  # hot
-    """Return the 65-byte signature ``r || s || v`` with the RFC 6979 nonce."""
-    cdef const uint8_t* key32 = checked_bytes(key, 32, "key")
-    cdef const uint8_t* digest32 = checked_bytes(digest, 32, "digest")
-    cdef uint8_t[SIGNATURE_BYTES] out
-    cdef int done
-    with nogil:
-        done = c_sign(key32, digest32, out)
-    if not done:
-        raise ValueError(REFUSED)
-    return PyBytes_FromStringAndSize(<const char*>out, SIGNATURE_BYTES)
+@cython.final
+cdef class Key:
+    """A private key that signs: 32-byte digest -> ``r || s || v`` with the RFC 6979 nonce.
+
+    Raises
+    ------
+    ValueError
+        Not 32 bytes, or no number that can be a key. The message does not hold it.
+    """
+
+    def __cinit__(self, key):
+        cdef const uint8_t* key32 = checked_bytes(key, 32, "key")
+        if not c_is_scalar(key32):
+            raise ValueError(REFUSED)
+        self.key = <uint8_t*>new_pages(page_size())
+        if self.key == NULL:
+            raise MemoryError("no page for a key")
+        # A forked child may sign too, so the page is inherited.
+        protect_pages(self.key, page_size(), page_size())
+        memcpy(self.key, key32, 32)
+
+    def __dealloc__(self):
+        if self.key != NULL:
+            wipe(self.key, 32)
+            free_pages(self.key, page_size())
+
+    def __call__(self, digest):  # hot
+        cdef const uint8_t* digest32 = checked_bytes(digest, 32, "digest")
+        cdef uint8_t[SIGNATURE_BYTES] out
+        cdef int done
+        with nogil:
+            done = c_sign(self.key, digest32, out)
+        if not done:
+            raise ValueError(REFUSED)
+        return PyBytes_FromStringAndSize(<const char*>out, SIGNATURE_BYTES)
+
+    def __repr__(self):
+        return "Key(<hidden>)"
+
+    def __reduce__(self):
+        raise TypeError("a Key is secret: it cannot be pickled or copied")
 
 
 def public_key(key):
@@ -184,7 +235,7 @@ cdef int c_sign(
     cdef Recoverable signature
     cdef int recovery_id = 0
     if LIBRARY.context == NULL or not LIBRARY.sign(
-        LIBRARY.context, &signature, digest32, key32, NULL, NULL
+        LIBRARY.context, &signature, digest32, key32, LIBRARY.own_nonce, NULL
     ):
         return 0
     LIBRARY.serialize_signature(LIBRARY.context, out65, &recovery_id, &signature)
@@ -240,3 +291,71 @@ cdef bytes serialized(const Point* point):
     cdef size_t length = 65
     LIBRARY.serialize_point(LIBRARY.context, out, &length, point, UNCOMPRESSED)
     return PyBytes_FromStringAndSize(<const char*>out + 1, 64)
+
+
+cdef int rfc6979_nonce(
+    uint8_t* out32,
+    const uint8_t* message32,
+    const uint8_t* key32,
+    const uint8_t* label16,
+    void* extra32,
+    unsigned int attempt,
+) noexcept nogil:  # hot
+    """Write what the library's own nonce function would: HMAC-DRBG of key and message.
+
+    The first draw only, and of a message below n, which RFC 6979 takes as it is: 1 in 2**127
+    signatures is anything else, and the library's affair.
+    """
+    cdef HmacKey state
+    cdef uint8_t[32] value
+    cdef uint8_t[32] next
+    cdef int i
+    if attempt or label16 != NULL or extra32 != NULL or memcmp(message32, CURVE_ORDER, 32) >= 0:
+        return LIBRARY.nonce(out32, message32, key32, label16, extra32, attempt)
+    for i in range(32):
+        value[i] = 0x01
+    # RFC 6979, 3.2: d to g, then the first pass of h.
+    reseed(&FIRST_HMAC_KEY, value, 0x00, key32, message32, next)
+    c_hmac_prepare(&state, next, 32)
+    advance(&state, value)
+    reseed(&state, value, 0x01, key32, message32, next)
+    c_hmac_prepare(&state, next, 32)
+    advance(&state, value)
+    advance(&state, value)
+    memcpy(out32, value, 32)
+    wipe(&state, sizeof(HmacKey))
+    wipe(value, 32)
+    wipe(next, 32)
+    return 1
+
+
+cdef void reseed(
+    const HmacKey* state, const uint8_t* value, uint8_t mark,
+    const uint8_t* key32, const uint8_t* message32, uint8_t* out32,
+) noexcept nogil:
+    cdef Hmac context
+    c_hmac_begin(&context, state)
+    c_hmac_update(&context, value, 32)
+    c_hmac_update(&context, &mark, 1)
+    c_hmac_update(&context, key32, 32)
+    c_hmac_update(&context, message32, 32)
+    c_hmac_finish(&context, out32)
+
+
+cdef void advance(const HmacKey* state, uint8_t* value) noexcept nogil:
+    cdef Hmac context
+    c_hmac_begin(&context, state)
+    c_hmac_update(&context, value, 32)
+    c_hmac_finish(&context, value)
+
+
+cdef int load(str digits, uint8_t* out) except -1:
+    memcpy(out, PyBytes_AS_STRING(bytes.fromhex(digits)), 32)
+    return 0
+
+
+# Written once, here, while the module is imported; read only afterwards.
+cdef uint8_t[32] CURVE_ORDER
+cdef HmacKey FIRST_HMAC_KEY  # RFC 6979 starts with a key of zeros
+load("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", CURVE_ORDER)
+c_hmac_prepare(&FIRST_HMAC_KEY, NULL, 0)

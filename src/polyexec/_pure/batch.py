@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from polyexec._pure.checks import checked_bytes
 from polyexec._pure.eip712 import order_struct_hash_v2, typed_data_hash, typed_data_sign_hash
 from polyexec._pure.type_strings import ORDER_TYPE_V2
+
+if TYPE_CHECKING:
+    from polyexec._pure.legs import LegTable
 
 __all__ = ["ORDER_TYPES", "BatchBuilder", "BatchLeg"]
 
@@ -72,6 +76,44 @@ class BatchBuilder:
         made = [self._entry(leg, timestamp_ms) for leg in legs]
         body = json.dumps([entry for entry, _ in made], separators=(",", ":"))
         return body.encode("ascii"), tuple(order_id for _, order_id in made)
+
+    def build_table(
+        self, table: "LegTable", entropy: bytes, timestamp_ms: int
+    ) -> tuple[bytes, tuple[str, ...]]:
+        """Return what :meth:`build` does, for priced legs.
+
+        Parameters
+        ----------
+        table : LegTable
+            Without a fault, and no leg of generation 1.
+        entropy : bytes
+            Eight for each leg; the upper 53 bits are its salt.
+        timestamp_ms : int
+        """
+        checked_bytes(entropy, 8 * table.count, "entropy")
+        if table.fault or table.needs_v1:
+            raise ValueError("the table has a fault or a leg of generation 1")
+        legs: list[BatchLeg] = []
+        for index, source in enumerate(table.sources):
+            row = table.row(index)
+            salt = int.from_bytes(entropy[8 * index : 8 * index + 8], "big") >> 11
+            side, kind, generation, neg_risk, maker, taker = (*row[:4], *row[8:10])
+            token, expiration, post_only = source.token_id, row[16], bool(row[17])
+            legs.append(
+                (
+                    generation,
+                    bool(neg_risk),
+                    token,
+                    maker,
+                    taker,
+                    side,
+                    salt,
+                    expiration,
+                    kind,
+                    post_only,
+                )
+            )
+        return self.build(legs, timestamp_ms)
 
     def _entry(self, leg: BatchLeg, timestamp_ms: int) -> tuple[dict[str, Any], str]:
         generation, neg_risk, token, maker, taker, side, salt, expiration, kind, post_only = leg

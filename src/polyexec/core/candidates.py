@@ -1,12 +1,21 @@
 """Signal -> priced legs -> is the edge worth it? Pure integer decisions, nothing reserved."""
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import msgspec
 
 from polyexec import _impl
-from polyexec.core.amounts import slippage_e4
+from polyexec._pure.legs import (
+    NO_PRICE,
+    NOT_ENOUGH_QUOTED,
+    OFF_TICK,
+    SAME_TOKEN,
+    TOO_FEW_DOLLARS,
+    WORST_RATE_MICRO,
+)
 from polyexec.core.strategy import STRATEGIES
 from polyexec.enums import Generation, OrderType, Side, SkipReason, Strategy
 from polyexec.models import ArbSignal, Leg, LegsSignal, Quote, Signal, TokenId
@@ -18,19 +27,22 @@ __all__ = [
     "PricedLeg",
     "PricingPolicy",
     "Skip",
-    "build_legs",
     "check_edge",
     "check_liquidity",
     "check_size",
     "compute_edge",
+    "payout_per_set",
+    "price_signal",
+    "priced_leg",
+    "priced_legs",
 ]
 
-WORST_FEE_RATE_MICRO: Final = 70_000
+WORST_FEE_RATE_MICRO: Final = WORST_RATE_MICRO
 """Highest published taker rate (crypto, 0.07): what a leg of unknown fee reserves."""
 
 _MIN_SHARES_MICRO: Final = 5 * MICRO
-_MIN_MARKETABLE_MICRO: Final = MICRO
-_LOT_MICRO: Final = 10_000
+_TYPES: Final = tuple(OrderType(name) for name in _impl.ORDER_TYPES)
+_TYPE_INDEX: Final = {kind: index for index, kind in enumerate(_TYPES)}
 
 
 class Skip(msgspec.Struct, frozen=True):
@@ -47,6 +59,12 @@ class PricingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     order_type: OrderType
     slippage_enabled: bool
     min_pnl_percent: Decimal
+    min_pnl_ratio: tuple[int, int] = (0, 1)
+    """The same as a fraction of the cost; follows from it."""
+
+    def __post_init__(self) -> None:
+        parts, whole = self.min_pnl_percent.as_integer_ratio()
+        msgspec.structs.force_setattr(self, "min_pnl_ratio", (parts, 100 * whole))
 
 
 class PricedLeg(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,279 +130,204 @@ class Edge(msgspec.Struct, frozen=True):
         return self.payout_micro - self.gross_cost_micro
 
 
-class _Wanted(msgspec.Struct, frozen=True):
-    """A leg before pricing: what to trade, at which quote, how much."""
-
-    source: Quote | Leg
-    side: Side
-    quote_e4: int
-    size_micro: int
-    available_micro: int | None
-    order_type: OrderType
-    expiration: int = 0
-    post_only: bool = False
-    is_taker: bool = False
-
-
-def build_legs(signal: Signal, policy: PricingPolicy) -> tuple[PricedLeg, ...] | Skip:
-    """Return the legs of a signal with limit prices and amounts, or why there are none."""
-    wanted = (
-        _from_legs(signal, policy)
-        if isinstance(signal, LegsSignal)
-        else _from_strategy(signal, policy)
-    )
-    if isinstance(wanted, Skip):
-        return wanted
-    limits = []
-    for leg in wanted:
-        tick = leg.source.tick_e4
-        if tick is not None and (leg.quote_e4 % tick or leg.quote_e4 > PRICE_SCALE - tick):
-            price, grid = from_e4(leg.quote_e4), from_e4(tick)
+def price_signal(signal: Signal, policy: PricingPolicy) -> _impl.LegTable | Skip:
+    """Return the legs of a signal with limits and amounts, or why there can be none."""
+    kind = _TYPE_INDEX[policy.order_type]
+    if isinstance(signal, LegsSignal):
+        table = _impl.price_legs(signal.legs, kind, policy.slippage_enabled)
+    else:
+        rule = _RULES.get(signal.strategy)
+        if rule is None:
+            known = ", ".join(Strategy)
             return Skip(
-                SkipReason.OFF_TICK,
-                f"price={price}: token {_short(leg)} trades on a tick of {grid}",
+                SkipReason.NO_CANDIDATES, f"strategy={signal.strategy!r}: must be one of {known}"
             )
-        limits.append(
-            slippage_e4(leg.quote_e4, leg.side, tick) if policy.slippage_enabled else leg.quote_e4
-        )
-    common = _common_size(wanted, limits) if isinstance(signal, ArbSignal) else None
-    return tuple(_price(leg, limit, common) for leg, limit in zip(wanted, limits, strict=True))
+        quotes = rule.quotes(signal)
+        if None in quotes:
+            role = rule.roles[quotes.index(None)]
+            return Skip(SkipReason.NO_CANDIDATES, f"{role}: quote missing")
+        size = policy.default_size_micro if signal.size_micro is None else signal.size_micro
+        table = _impl.price_quotes(quotes, rule.sides, size, kind, policy.slippage_enabled)
+    if table.fault and table.fault != NOT_ENOUGH_QUOTED:
+        return _explain(signal, table)
+    return table
 
 
-def check_liquidity(legs: tuple[PricedLeg, ...]) -> Skip | None:
+def check_liquidity(table: _impl.LegTable) -> Skip | None:
     """Refuse when a quote holds fewer shares than its leg wants."""
-    for leg in legs:
-        if leg.available_micro is not None and leg.available_micro < leg.wanted_micro:
+    if table.fault != NOT_ENOUGH_QUOTED:
+        return None
+    leg = priced_leg(table, table.fault_leg)
+    return Skip(
+        SkipReason.INSUFFICIENT_LIQUIDITY,
+        f"{_name(leg)}: {from_micro(leg.available_micro or 0)} quoted, "
+        f"{from_micro(leg.wanted_micro)} wanted",
+    )
+
+
+def check_edge(signal: Signal, table: _impl.LegTable, policy: PricingPolicy) -> Edge | Skip | None:
+    """Compute the edge of a set at its limit prices, fees in, and hold it to the threshold.
+
+    A signal that claims a profit must pass with that figure as well: whichever is worse decides.
+    None: the set has no known payout, so the sender has decided.
+    """
+    payout_micro = payout_per_set(signal)
+    if payout_micro is None:
+        return None
+    if table.unknown_fee_leg >= 0:
+        name = _name(table.sources[table.unknown_fee_leg])
+        return Skip(SkipReason.FEE_UNKNOWN, f"{name}: taker fee rate not known")
+    edge = compute_edge(table, payout_micro)
+    # As a ratio of integers: a product of Decimals would round to the caller's decimal context.
+    parts, whole = policy.min_pnl_ratio
+    if edge.cost_micro <= 0 or edge.net_micro * whole < parts * edge.cost_micro:
+        return Skip(
+            SkipReason.PNL_BELOW_THRESHOLD,
+            f"net {from_micro(edge.net_micro)} on {from_micro(edge.cost_micro)}, "
+            f"below {policy.min_pnl_percent} % (gross {from_micro(edge.gross_micro)})",
+        )
+    if isinstance(signal, ArbSignal) and signal.profit_abs is not None:
+        claimed, scale = signal.profit_abs.as_integer_ratio()
+        if claimed * PRICE_SCALE * whole < parts * table.quoted_e4 * scale:
             return Skip(
-                SkipReason.INSUFFICIENT_LIQUIDITY,
-                f"{_name(leg)}: {from_micro(leg.available_micro)} quoted, "
-                f"{from_micro(leg.wanted_micro)} wanted",
+                SkipReason.PNL_BELOW_THRESHOLD,
+                f"profit_abs={signal.profit_abs} on {from_e4(table.quoted_e4)} per set, "
+                f"below {policy.min_pnl_percent} %",
             )
-    return None
+    return edge
 
 
-def compute_edge(legs: tuple[PricedLeg, ...], payout_micro: int) -> Edge:
+def compute_edge(table: _impl.LegTable, payout_micro: int) -> Edge:
     """Return cost and payout of the legs as one set.
 
     ``payout_micro`` is the payout of one share of each leg.
     """
-    size = min(leg.size_micro for leg in legs)
-    return Edge(
-        cost_micro=sum(leg.cost_micro for leg in legs),
-        payout_micro=payout_micro * size // MICRO,
-        gross_cost_micro=sum(
-            (leg.quote_e4 if leg.side is Side.BUY else PRICE_SCALE - leg.quote_e4) * leg.size_micro
-            for leg in legs
-        )
-        // PRICE_SCALE,
-    )
+    return Edge(table.cost_micro, payout_micro * table.set_micro // MICRO, table.gross_cost_micro)
 
 
-def check_edge(
-    signal: Signal, legs: tuple[PricedLeg, ...], policy: PricingPolicy
-) -> tuple[Edge | None, Skip | None]:
-    """Compute the edge of a set at its limit prices, fees in, and hold it to the threshold.
-
-    A signal that claims a profit must pass with that figure as well: whichever is worse decides.
-    """
-    payout_micro = payout_per_set(signal)
-    if payout_micro is None:
-        return None, None
-    for leg in legs:
-        if leg.fee_rate_micro is None:
-            return None, Skip(SkipReason.FEE_UNKNOWN, f"{_name(leg)}: taker fee rate not known")
-    edge = compute_edge(legs, payout_micro)
-    percent = policy.min_pnl_percent
-    # As a ratio of integers: a product of Decimals would round to the caller's decimal context.
-    parts, whole = percent.as_integer_ratio()
-    if edge.cost_micro <= 0 or edge.net_micro * 100 * whole < parts * edge.cost_micro:
-        return edge, Skip(
-            SkipReason.PNL_BELOW_THRESHOLD,
-            f"net {from_micro(edge.net_micro)} on {from_micro(edge.cost_micro)}, "
-            f"below {percent} % (gross {from_micro(edge.gross_micro)})",
-        )
-    if isinstance(signal, ArbSignal) and signal.profit_abs is not None:
-        per_set = sum(
-            leg.quote_e4 if leg.side is Side.BUY else PRICE_SCALE - leg.quote_e4 for leg in legs
-        )
-        claimed, scale = signal.profit_abs.as_integer_ratio()
-        if claimed * PRICE_SCALE * 100 * whole < parts * per_set * scale:
-            return edge, Skip(
-                SkipReason.PNL_BELOW_THRESHOLD,
-                f"profit_abs={signal.profit_abs} on {from_e4(per_set)} per set, below {percent} %",
-            )
-    return edge, None
-
-
-def check_size(legs: tuple[PricedLeg, ...]) -> Skip | None:
+def check_size(table: _impl.LegTable) -> Skip | None:
     """Refuse sizes that the exchange would refuse."""
-    for leg in legs:
-        least = max(_MIN_SHARES_MICRO, leg.min_order_size_micro)
-        # An immediate order spends whole cents, which may buy a little less than was wanted; the
-        # exchange judges it by its dollars.
+    if not table.size_fault:
+        return None
+    leg = priced_leg(table, table.size_fault_leg)
+    if table.size_fault == TOO_FEW_DOLLARS:
+        detail = (
+            f"{_name(leg)}: {from_micro(leg.maker_micro)} dollars, "
+            "a marketable BUY needs at least 1"
+        )
+    else:
         size = leg.wanted_micro if leg.order_type.is_immediate else leg.size_micro
-        if size < least or leg.size_micro <= 0:
-            return Skip(
-                SkipReason.INVALID_SIZE,
-                f"{_name(leg)}: size={from_micro(size)}, at least {from_micro(least)}",
-            )
-        if leg.is_taker and leg.side is Side.BUY and leg.maker_micro < _MIN_MARKETABLE_MICRO:
-            return Skip(
-                SkipReason.INVALID_SIZE,
-                f"{_name(leg)}: {from_micro(leg.maker_micro)} dollars, "
-                "a marketable BUY needs at least 1",
-            )
-    return None
+        least = max(_MIN_SHARES_MICRO, leg.min_order_size_micro)
+        detail = f"{_name(leg)}: size={from_micro(size)}, at least {from_micro(least)}"
+    return Skip(SkipReason.INVALID_SIZE, detail)
+
+
+def priced_legs(table: _impl.LegTable) -> tuple[PricedLeg, ...]:
+    """Return the legs of a table as records."""
+    return tuple(priced_leg(table, index) for index in range(table.count))
+
+
+def priced_leg(table: _impl.LegTable, index: int) -> PricedLeg:
+    """Return one leg of a table as a record."""
+    source: Quote | Leg = table.sources[index]
+    (
+        side,
+        kind,
+        generation,
+        neg_risk,
+        quote_e4,
+        limit_e4,
+        wanted,
+        size,
+        maker,
+        taker,
+        available,
+        least,
+        rate,
+        exponent,
+        fee,
+        fee_reserve,
+        expiration,
+        post_only,
+        is_taker,
+    ) = table.row(index)
+    return PricedLeg(
+        token_id=source.token_id,
+        market_slug=source.market_slug,
+        side=Side.SELL if side else Side.BUY,
+        order_type=_TYPES[kind],
+        generation=Generation(generation),
+        neg_risk=bool(neg_risk),
+        quote_e4=quote_e4,
+        limit_e4=limit_e4,
+        wanted_micro=wanted,
+        size_micro=size,
+        maker_micro=maker,
+        taker_micro=taker,
+        available_micro=None if available < 0 else available,
+        min_order_size_micro=least,
+        fee_rate_micro=None if rate < 0 else rate,
+        fee_exponent=exponent,
+        fee_micro=fee,
+        fee_reserve_micro=fee_reserve,
+        expiration=expiration,
+        post_only=bool(post_only),
+        is_taker=bool(is_taker),
+    )
 
 
 def payout_per_set(signal: Signal) -> int | None:
     """Return micro-dollars that one share of every leg pays together; None: not known."""
     if isinstance(signal, LegsSignal):
         return signal.payout_micro
-    return STRATEGIES[Strategy(signal.strategy)].payout * MICRO
+    return _RULES[signal.strategy].payout_micro
 
 
-def _from_strategy(signal: ArbSignal, policy: PricingPolicy) -> list[_Wanted] | Skip:
-    if not isinstance(signal.strategy, Strategy):
-        known = ", ".join(Strategy)
+class _Rule(NamedTuple):
+    """A strategy, ready for the pricing: what it reads of a signal, and on which side."""
+
+    roles: tuple[str, ...]
+    quotes: Callable[[ArbSignal], tuple[Quote, ...]]
+    sides: tuple[int, ...]
+    payout_micro: int
+
+
+_RULES: Final[dict[str, _Rule]] = {
+    strategy: _Rule(
+        tuple(leg.role for leg in rule.legs),
+        attrgetter(*(leg.role for leg in rule.legs)),
+        tuple(leg.side.code for leg in rule.legs),
+        rule.payout * MICRO,
+    )
+    for strategy, rule in STRATEGIES.items()
+}
+
+
+def _explain(signal: Signal, table: _impl.LegTable) -> Skip:
+    """Say what makes the legs of a table impossible."""
+    source: Quote | Leg = table.sources[table.fault_leg]
+    if table.fault in (NO_PRICE, SAME_TOKEN):
+        rule = _RULES[signal.strategy] if isinstance(signal, ArbSignal) else None
+        role = rule.roles[table.fault_leg] if rule else f"legs[{table.fault_leg}]"
+        if table.fault == SAME_TOKEN:
+            detail = f"{role}.token_id={source.token_id!r}: stands in two legs"
+        else:
+            sells = rule is not None and rule.sides[table.fault_leg]
+            detail = f"{role}.{'best_bid' if sells else 'best_ask'}: missing"
+        return Skip(SkipReason.NO_CANDIDATES, detail)
+    if table.fault == OFF_TICK:
+        price_e4 = table.row(table.fault_leg)[4]
         return Skip(
-            SkipReason.NO_CANDIDATES, f"strategy={signal.strategy!r}: must be one of {known}"
+            SkipReason.OFF_TICK,
+            f"price={from_e4(price_e4)}: token {_short(source)} trades on a tick of "
+            f"{from_e4(source.tick_e4 or 1)}",
         )
-    size = policy.default_size_micro if signal.size_micro is None else signal.size_micro
-    legs: list[_Wanted] = []
-    for rule in STRATEGIES[signal.strategy].legs:
-        quote: Quote | None = getattr(signal, rule.role)
-        if quote is None:
-            return Skip(SkipReason.NO_CANDIDATES, f"{rule.role}: quote missing")
-        buys = rule.side is Side.BUY
-        price = quote.best_ask_e4 if buys else quote.best_bid_e4
-        if price is None:
-            name = "best_ask" if buys else "best_bid"
-            return Skip(SkipReason.NO_CANDIDATES, f"{rule.role}.{name}: missing")
-        if any(quote.token_id == other.source.token_id for other in legs):
-            return Skip(
-                SkipReason.NO_CANDIDATES,
-                f"{rule.role}.token_id={quote.token_id!r}: stands in two legs",
-            )
-        available = quote.best_ask_size_micro if buys else quote.best_bid_size_micro
-        legs.append(
-            _Wanted(quote, rule.side, price, size, available, policy.order_type, is_taker=True)
-        )
-    return legs
+    return Skip(SkipReason.INVALID_SIZE, f"{_name(source)}: its size is above any account")
 
 
-def _from_legs(signal: LegsSignal, policy: PricingPolicy) -> list[_Wanted]:
-    legs = []
-    for leg in signal.legs:
-        kind = leg.order_type or policy.order_type
-        legs.append(
-            _Wanted(
-                leg,
-                leg.side,
-                leg.price_e4,
-                leg.size_micro,
-                leg.available_size_micro,
-                kind,
-                leg.expiration,
-                leg.post_only,
-                kind.is_immediate,
-            )
-        )
-    return legs
-
-
-def _common_size(legs: list[_Wanted], limits: list[int]) -> int | None:
-    """Return the largest set size that every leg can trade exactly.
-
-    None: there is no such size; then each leg keeps the size it was given, an immediate BUY spends
-    whole cents on slightly fewer shares, and :func:`check_size` judges what comes of it.
-    """
-    # Resting legs ask nothing but hundredths of a share, so a set of them keeps its size, and one
-    # below a minimum (None) is refused by check_size in the same words as before. An immediate SELL
-    # counts as well: proceeds that would be rounded to four decimals are not the set's price.
-    size = _impl.group_size(
-        [
-            (
-                limit,
-                leg.source.tick_e4 or 0,
-                leg.side.code,
-                int(leg.order_type.is_immediate),
-                max(_MIN_SHARES_MICRO, leg.source.min_order_size_micro),
-                _MIN_MARKETABLE_MICRO if leg.is_taker and leg.side is Side.BUY else 0,
-            )
-            for leg, limit in zip(legs, limits, strict=True)
-        ],
-        min(leg.size_micro for leg in legs),
-    )
-    return size or None
-
-
-def _price(leg: _Wanted, limit_e4: int, common_micro: int | None) -> PricedLeg:
-    source, side = leg.source, leg.side
-    size = (leg.size_micro if common_micro is None else common_micro) // _LOT_MICRO * _LOT_MICRO
-    if leg.order_type.is_immediate:
-        spend = limit_e4 * size // PRICE_SCALE if side is Side.BUY else size
-        decimals = _amount_decimals(source.tick_e4)
-        maker, taker = _impl.market_amounts(limit_e4, spend, side.code, decimals)
-        size = taker if side is Side.BUY else maker
-    else:
-        maker, taker = _impl.limit_amounts(limit_e4, size, side.code)
-    known = source.fee_rate_micro
-    rate = WORST_FEE_RATE_MICRO if known is None else known
-    exponent = source.fee_exponent
-    fee = _impl.taker_fee(limit_e4, size, rate, exponent)
-    spends = leg.order_type.is_immediate
-    return PricedLeg(
-        token_id=source.token_id,
-        market_slug=source.market_slug,
-        side=side,
-        order_type=leg.order_type,
-        generation=source.generation,
-        neg_risk=source.neg_risk,
-        quote_e4=leg.quote_e4,
-        limit_e4=limit_e4,
-        wanted_micro=leg.size_micro,
-        size_micro=size,
-        maker_micro=maker,
-        taker_micro=taker,
-        available_micro=leg.available_micro,
-        min_order_size_micro=source.min_order_size_micro,
-        fee_rate_micro=known,
-        fee_exponent=exponent,
-        fee_micro=fee,
-        fee_reserve_micro=(
-            _fee_reserve(maker, fee, rate, exponent, spends=spends) if side is Side.BUY else 0
-        ),
-        expiration=leg.expiration,
-        post_only=leg.post_only,
-        is_taker=leg.is_taker,
-    )
-
-
-def _fee_reserve(
-    maker_micro: int, fee_micro: int, rate_micro: int, exponent: int, *, spends: bool
-) -> int:
-    """Return the most that the taker fee of a BUY can be, whatever its fill prices.
-
-    A resting type buys fixed shares: a cheaper fill saves more than its fee can grow, so the fee
-    at the limit covers it. An immediate BUY spends fixed collateral M and gets M/p shares, so
-    its fee M x rate x p^(e-1) x (1-p)^e grows as the price improves, up to M x rate.
-    """
-    if not spends:
-        return fee_micro
-    shares_per_dollar = PRICE_SCALE if exponent == 0 else 1  # e 0: M x rate / p, p at least 1e-4
-    worst = -(-maker_micro * rate_micro * shares_per_dollar // MICRO)
-    return max(fee_micro, -(-worst // 10) * 10)
-
-
-def _amount_decimals(tick_e4: int | None) -> int:
-    # rounding table: price decimals + 2, of which an immediate order may use 4
-    return 3 if tick_e4 == 1000 else 4
-
-
-def _name(leg: PricedLeg) -> str:
+def _name(leg: Quote | Leg | PricedLeg) -> str:
     return leg.market_slug or f"token {leg.token_id[:8]}…"
 
 
-def _short(leg: _Wanted) -> str:
-    return leg.source.market_slug or f"{leg.source.token_id[:8]}…"
+def _short(leg: Quote | Leg) -> str:
+    return leg.market_slug or f"{leg.token_id[:8]}…"

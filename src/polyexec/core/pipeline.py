@@ -11,34 +11,34 @@ from typing import Final, TypeAlias, cast
 
 import msgspec
 
-from polyexec import _impl
+from polyexec._impl import LegTable
 from polyexec.core.auth import ApiCredentials, L2Signer
 from polyexec.core.candidates import (
     Edge,
     PricedLeg,
     PricingPolicy,
     Skip,
-    build_legs,
     check_edge,
     check_liquidity,
     check_size,
+    price_signal,
+    priced_legs,
 )
 from polyexec.core.gate import Gate
-from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage, asset_given
+from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage
 from polyexec.core.orders import Order, encode_orders
 from polyexec.core.outcome import LegOutcome, SentLeg, classify
 from polyexec.core.ports import Clock, OrderBatch, Outcome
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker
-from polyexec.enums import Generation, LegState, OrderType, Side, SkipReason
-from polyexec.models import OrderId, Signal
+from polyexec.enums import Generation, LegState, Side, SkipReason
+from polyexec.models import OrderId, Signal, TokenId
 from polyexec.numbers import from_micro
 from polyexec.results import Latency, LegResult, TradeResult
 
 __all__ = ["Pipeline", "Plan"]
 
 _ORDERS_PATH: Final = "/orders"
-_ORDER_TYPE_INDEX: Final = {OrderType(name): i for i, name in enumerate(_impl.ORDER_TYPES)}
 
 _Nanoseconds: TypeAlias = Callable[[], int]
 
@@ -47,12 +47,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A batch that is ready to be sent, and what it holds."""
 
     signal: Signal
-    legs: tuple[PricedLeg, ...]
+    table: LegTable
     edge: Edge | None
     reservations: tuple[Reservation, ...]
     batch: OrderBatch
     started_ns: int
     latency: Latency
+
+    @property
+    def legs(self) -> tuple[PricedLeg, ...]:
+        """The legs as records."""
+        return priced_legs(self.table)
 
 
 class Pipeline:
@@ -110,34 +115,37 @@ class Pipeline:
         if refusal is not None:
             return self._skipped(signal, Skip(refusal, _GATE_DETAILS[refusal]), started)
         validated = watch()
-        legs = build_legs(signal, self._policy)
+        table = price_signal(signal, self._policy)
         priced = watch()
-        if isinstance(legs, Skip):
-            return self._skipped(signal, legs, started)
+        if isinstance(table, Skip):
+            return self._skipped(signal, table, started)
         edge: Edge | None = None
-        skip = check_liquidity(legs)
+        skip = check_liquidity(table)
         if skip is None:
-            edge, skip = check_edge(signal, legs, self._policy)
-        if skip is None:
-            skip = check_size(legs)
+            found = check_edge(signal, table, self._policy)
+            if isinstance(found, Skip):
+                skip = found
+            else:
+                edge, skip = found, check_size(table)
         if skip is not None:
             return self._skipped(signal, skip, started)
         gated = watch()
-        reservations = self._enter(legs, now_ns)
+        reservations = self._enter(table, now_ns)
         if isinstance(reservations, Skip):
             return self._skipped(signal, reservations, started)
         try:
             reserved = watch()
-            body, order_ids = self._sign_and_encode(legs)
+            time_ms = self._clock.time_ms()
+            body, order_ids = self._sign_and_encode(table, time_ms)
             signed = watch()
-            headers = self._auth.headers(self._clock.time_ms() // 1000, "POST", _ORDERS_PATH, body)
+            headers = self._auth.headers(time_ms // 1000, "POST", _ORDERS_PATH, body)
             encoded = watch()
         except BaseException:
             self._withdraw(reservations)
             raise
         return Plan(
             signal=signal,
-            legs=legs,
+            table=table,
             edge=edge,
             reservations=reservations,
             batch=OrderBatch(path=_ORDERS_PATH, body=body, headers=headers, order_ids=order_ids),
@@ -157,6 +165,7 @@ class Pipeline:
 
     def finish(self, plan: Plan, outcome: Outcome, *, written_ns: int) -> TradeResult:
         """Book what the outcome says and return the result. Called exactly once per plan."""
+        legs = plan.legs
         sent = [
             SentLeg(
                 order_id=order_id,
@@ -165,27 +174,27 @@ class Pipeline:
                 maker_micro=leg.maker_micro,
                 taker_micro=leg.taker_micro,
             )
-            for leg, order_id in zip(plan.legs, plan.batch.order_ids, strict=True)
+            for leg, order_id in zip(legs, plan.batch.order_ids, strict=True)
         ]
         try:
             outcomes = classify(sent, outcome)
             results = tuple(
                 self._book(leg, order_id, reservation, leg_outcome)
                 for leg, order_id, reservation, leg_outcome in zip(
-                    plan.legs, plan.batch.order_ids, plan.reservations, outcomes, strict=True
+                    legs, plan.batch.order_ids, plan.reservations, outcomes, strict=True
                 )
             )
         finally:
             self._gate.leave()
         now = self._stopwatch()
         answered = outcome.received_ns or now
-        cost = sum(_cost(leg, result) for leg, result in zip(plan.legs, results, strict=True))
+        cost = sum(_cost(leg, result) for leg, result in zip(legs, results, strict=True))
         return TradeResult(
             signal=plan.signal,
             legs=results,
             detail="" if all(r.state.is_accepted for r in results) else _first_error(results),
             cost_micro=cost,
-            expected_pnl_micro=_expected_pnl(plan, results, cost),
+            expected_pnl_micro=_expected_pnl(plan.edge, legs, results, cost),
             latency=msgspec.structs.replace(
                 plan.latency,
                 response_us=max(0, answered - written_ns) / 1000,
@@ -209,16 +218,14 @@ class Pipeline:
             finished_ms=self._clock.time_ms(),
         )
 
-    def _enter(self, legs: tuple[PricedLeg, ...], now_ns: int) -> tuple[Reservation, ...] | Skip:
+    def _enter(self, table: LegTable, now_ns: int) -> tuple[Reservation, ...] | Skip:
         """Take the guard, hold the money, start the cooldown: all of it or nothing."""
         refusal = self._gate.enter(now_ns)
         if refusal is not None:
             return Skip(refusal, _GATE_DETAILS[refusal])
         held: tuple[Reservation, ...] | Shortage = ()
         try:
-            held = self._ledger.reserve(
-                (asset_given(leg.side, leg.token_id), leg.reserve_micro) for leg in legs
-            )
+            held = self._ledger.reserve(cast("list[tuple[TokenId, int]]", table.claims()))
             if isinstance(held, Shortage):
                 self._gate.leave()
                 return _shortage(held)
@@ -236,34 +243,19 @@ class Pipeline:
             self._ledger.release(reservation)
         self._gate.leave()
 
-    def _sign_and_encode(self, legs: tuple[PricedLeg, ...]) -> tuple[bytes, tuple[OrderId, ...]]:
+    def _sign_and_encode(self, table: LegTable, time_ms: int) -> tuple[bytes, tuple[OrderId, ...]]:
         """Return the body of the POST and the ids of its orders."""
-        if any(leg.generation is Generation.CLOB_V1 for leg in legs):
-            return self._sign_and_encode_v1(legs)
-        salts = self._signer.new_salts(len(legs))
-        body, order_ids = self._batches.build(
-            [
-                (
-                    leg.generation,
-                    leg.neg_risk,
-                    leg.token_id,
-                    leg.maker_micro,
-                    leg.taker_micro,
-                    0 if leg.side is Side.BUY else 1,
-                    salt,
-                    leg.expiration,
-                    _ORDER_TYPE_INDEX[leg.order_type],
-                    leg.post_only,
-                )
-                for leg, salt in zip(legs, salts, strict=True)
-            ],
-            self._clock.time_ms(),
-        )
+        if table.needs_v1:
+            return self._sign_and_encode_v1(priced_legs(table), time_ms)
+        entropy = self._signer.salt_entropy(table.count)
+        body, order_ids = self._batches.build_table(table, entropy, time_ms)
         return body, cast("tuple[OrderId, ...]", order_ids)
 
-    def _sign_and_encode_v1(self, legs: tuple[PricedLeg, ...]) -> tuple[bytes, tuple[OrderId, ...]]:
+    def _sign_and_encode_v1(
+        self, legs: tuple[PricedLeg, ...], time_ms: int
+    ) -> tuple[bytes, tuple[OrderId, ...]]:
         """Do the same for a batch with V1 orders, which production no longer takes."""
-        orders = self._signer.sign_batch(self._order(leg) for leg in legs)
+        orders = self._signer.sign_batch(self._order(leg, time_ms) for leg in legs)
         body = encode_orders(
             orders,
             owner=self._owner,
@@ -272,7 +264,7 @@ class Pipeline:
         )
         return body, tuple(order.order_id for order in orders)
 
-    def _order(self, leg: PricedLeg) -> Order:
+    def _order(self, leg: PricedLeg, time_ms: int) -> Order:
         order = Order(
             generation=leg.generation,
             token_id=leg.token_id,
@@ -284,9 +276,7 @@ class Pipeline:
         )
         if leg.generation is Generation.CLOB_V1:
             return order  # V1 knows neither timestamp nor builder
-        return msgspec.structs.replace(
-            order, timestamp_ms=self._clock.time_ms(), builder=self._builder
-        )
+        return msgspec.structs.replace(order, timestamp_ms=time_ms, builder=self._builder)
 
     def _book(
         self, leg: PricedLeg, order_id: OrderId, reservation: Reservation, outcome: LegOutcome
@@ -342,15 +332,20 @@ def _cost(leg: PricedLeg, result: LegResult) -> int:
     return cost
 
 
-def _expected_pnl(plan: Plan, results: tuple[LegResult, ...], cost_micro: int) -> int:
-    if plan.edge is None or not all(result.state.is_accepted for result in results):
+def _expected_pnl(
+    edge: Edge | None,
+    legs: tuple[PricedLeg, ...],
+    results: tuple[LegResult, ...],
+    cost_micro: int,
+) -> int:
+    if edge is None or not all(result.state.is_accepted for result in results):
         return 0
     sets = min(
         result.filled_micro if result.state is LegState.MATCHED else leg.size_micro
-        for leg, result in zip(plan.legs, results, strict=True)
+        for leg, result in zip(legs, results, strict=True)
     )
-    size = min(leg.size_micro for leg in plan.legs)
-    return plan.edge.payout_micro * sets // size - cost_micro
+    size = min(leg.size_micro for leg in legs)
+    return edge.payout_micro * sets // size - cost_micro
 
 
 def _first_error(results: tuple[LegResult, ...]) -> str:

@@ -233,7 +233,7 @@ class OrderSigner:
             Builder code, 0x and 64 hex digits.
         """
         return _impl.BatchBuilder(
-            self._sign,
+            self._nonces or self._sign,
             maker=self._maker20,
             signer=self._signer20,
             maker_text=self._funder,
@@ -249,13 +249,18 @@ class OrderSigner:
             builder=parse_bytes32(builder, "builder"),
         )
 
-    def new_salts(self, count: int) -> list[int]:
-        """Return salts for that many orders."""
-        if self._salt is not random_salt:
-            return [self._salt() for _ in range(count)]
-        # One system call for the batch, and no pool that a forked child would share.
-        drawn = os.urandom(8 * count)
-        return [int.from_bytes(drawn[start : start + 8]) >> 11 for start in range(0, 8 * count, 8)]
+    def salt_entropy(self, count: int) -> bytes:
+        """Return what ``build_table`` makes salts of: eight bytes for each of the orders."""
+        if self._salt is random_salt:
+            # One system call for the batch, and no pool that a forked child would share.
+            return os.urandom(8 * count)
+        return b"".join((self._checked_salt() << 11).to_bytes(8, "big") for _ in range(count))
+
+    def _checked_salt(self) -> int:
+        salt = self._salt()
+        if not 0 <= salt < 1 << 53:
+            raise SigningError(f"the signer's own source of salt returned {salt!r}")
+        return salt
 
     def sign_digest(self, digest: bytes) -> bytes:
         """Return the EOA's 65-byte signature over a 32-byte digest."""

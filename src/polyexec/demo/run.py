@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from polyexec.config import ExecutorConfig
-from polyexec.core.candidates import PricingPolicy, Skip, build_legs, check_edge
+from polyexec.core.candidates import (
+    PricingPolicy,
+    Skip,
+    compute_edge,
+    payout_per_set,
+    price_signal,
+)
 from polyexec.demo.books import BookTable
 from polyexec.demo.ladder import Group, RangeMarket, build_signals
 from polyexec.demo.recordings import Recording, Step, read_recordings
@@ -232,11 +238,11 @@ class _Stage:
 
     def _is_profitable(self, signal: Signal) -> bool:
         """Positive net of fees at the quotes; what the executor's own gate asks comes on top."""
-        legs = build_legs(signal, self._policy)
-        if isinstance(legs, Skip):
+        legs = price_signal(signal, self._policy)
+        payout = payout_per_set(signal)
+        if isinstance(legs, Skip) or payout is None or legs.unknown_fee_leg >= 0:
             return False
-        edge, _ = check_edge(signal, legs, self._policy)
-        return edge is not None and edge.net_micro > 0
+        return compute_edge(legs, payout).net_micro > 0
 
     async def _submit(self, signal: Signal) -> None:
         result = await self._executor.submit(signal)

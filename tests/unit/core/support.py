@@ -3,7 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
-from polyexec.core.candidates import PricedLeg, PricingPolicy, build_legs
+from polyexec import _impl
+from polyexec.core.candidates import PricedLeg, PricingPolicy, Skip, price_signal, priced_legs
 from polyexec.enums import OrderType, Strategy
 from polyexec.models import ArbSignal, Leg, LegsSignal, Quote
 from polyexec.numbers import to_micro
@@ -71,8 +72,13 @@ def leg(token: int = 1, side: str = "BUY", price: Any = "0.40", size: Any = 10, 
     return Leg(token, side, price, size, **{"tick_size": "0.01", "fee_rate": 0} | c)
 
 
-def priced(*legs: Leg, **changes: Any) -> tuple[PricedLeg, ...]:
+def table_of(*legs: Leg, **changes: Any) -> _impl.LegTable:
     """Return legs as the pipeline prices them."""
-    made = build_legs(LegsSignal(legs), policy(**changes))
-    assert isinstance(made, tuple), made
+    made = price_signal(LegsSignal(legs), policy(**changes))
+    assert not isinstance(made, Skip), made
     return made
+
+
+def priced(*legs: Leg, **changes: Any) -> tuple[PricedLeg, ...]:
+    """Return the same as records."""
+    return priced_legs(table_of(*legs, **changes))

@@ -8,35 +8,50 @@ import pytest
 
 from polyexec.core.candidates import (
     WORST_FEE_RATE_MICRO,
+    Edge,
     Skip,
-    build_legs,
     check_edge,
     check_liquidity,
     check_size,
     compute_edge,
     payout_per_set,
+    price_signal,
+    priced_legs,
 )
 from polyexec.enums import OrderType, Side, SkipReason, Strategy
 from polyexec.models import ArbSignal, LegsSignal
-from tests.unit.core.support import leg, policy, priced, quote, signal
+from tests.unit.core.support import leg, policy, priced, quote, signal, table_of
 
 STRATEGIES = list(Strategy)
 
 
-def legs_of(given: ArbSignal | LegsSignal, **changes: Any) -> Any:
-    made = build_legs(given, policy(**changes))
-    assert isinstance(made, tuple), made
+def priced_table(given: ArbSignal | LegsSignal, **changes: Any) -> Any:
+    made = price_signal(given, policy(**changes))
+    assert not isinstance(made, Skip), made
     return made
 
 
+def legs_of(given: ArbSignal | LegsSignal, **changes: Any) -> Any:
+    return priced_legs(priced_table(given, **changes))
+
+
 def skip_of(given: ArbSignal | LegsSignal, **changes: Any) -> Skip:
-    made = build_legs(given, policy(**changes))
+    made = price_signal(given, policy(**changes))
     assert isinstance(made, Skip)
     return made
 
 
 def edge_of(given: ArbSignal | LegsSignal, **changes: Any) -> Any:
-    return check_edge(given, legs_of(given, **changes), policy(**changes))
+    """Return (edge, None), (edge or None, skip) or, without a payout, (None, None)."""
+    table, rules = priced_table(given, **changes), policy(**changes)
+    found = check_edge(given, table, rules)
+    if not isinstance(found, Skip):
+        return found, None
+    payout = payout_per_set(given)
+    if found.reason is SkipReason.FEE_UNKNOWN or payout is None:
+        return None, found
+    edge: Edge = compute_edge(table, payout)
+    return edge, found
 
 
 # legs of the strategies ---------------------------------------------------------------------------
@@ -105,7 +120,7 @@ def test_a_missing_quote_or_side_is_named(strategy: str, role: str) -> None:
     assert (skip.reason, skip.detail) == (SkipReason.NO_CANDIDATES, f"{role}: quote missing")
     whole = getattr(two_sided(strategy), role)
     results = [
-        build_legs(two_sided(strategy, **{role: whole.replace(**{side: None})}), policy())
+        price_signal(two_sided(strategy, **{role: whole.replace(**{side: None})}), policy())
         for side in ("best_bid", "best_ask")
     ]
     # Exactly the side that the strategy trades is missed.
@@ -142,10 +157,10 @@ def test_equal_tokens_in_two_legs_have_no_candidates(strategy: str) -> None:
     ],
 )
 def test_a_price_off_its_markets_tick_is_refused(tick: str | None, price: str, is_on: bool) -> None:
-    made = build_legs(LegsSignal([leg(price=price, tick_size=tick)]), policy())
+    made = price_signal(LegsSignal([leg(price=price, tick_size=tick)]), policy())
     if is_on:
-        assert isinstance(made, tuple)
-        assert made[0].limit_e4 == Decimal(price) * 10_000
+        assert not isinstance(made, Skip)
+        assert priced_legs(made)[0].limit_e4 == Decimal(price) * 10_000
     else:
         assert isinstance(made, Skip)
         assert made.reason is SkipReason.OFF_TICK
@@ -198,8 +213,9 @@ def test_the_reservation_and_the_edge_cover_the_slipped_price() -> None:
     for one, two in zip(plain, slipped, strict=True):
         assert two.maker_micro == one.maker_micro + 100_000
         assert two.reserve_micro == two.maker_micro + two.fee_reserve_micro > one.reserve_micro
-    assert compute_edge(slipped, 10**6).cost_micro == sum(leg.cost_micro for leg in slipped)
-    assert compute_edge(slipped, 10**6).gross_cost_micro == 8_000_000
+    edge = compute_edge(priced_table(given, slippage_enabled=True), 10**6)
+    assert edge.cost_micro == sum(leg.cost_micro for leg in slipped)
+    assert edge.gross_cost_micro == 8_000_000
 
 
 # threshold ----------------------------------------------------------------------------------------
@@ -321,7 +337,7 @@ def test_a_quote_must_hold_the_whole_size(strategy: str, quoted: Any, passes: bo
     given = two_sided(strategy)
     assert given.parent is not None
     given = given.replace(parent=given.parent.replace(**{name: quoted}))
-    skip = check_liquidity(legs_of(given))
+    skip = check_liquidity(priced_table(given))
     assert (skip is None) is passes
     if skip is not None:
         assert skip.reason is SkipReason.INSUFFICIENT_LIQUIDITY
@@ -330,9 +346,9 @@ def test_a_quote_must_hold_the_whole_size(strategy: str, quoted: Any, passes: bo
 
 
 def test_explicit_legs_skip_the_book_size_check_unless_they_name_a_size() -> None:
-    assert check_liquidity(priced(leg())) is None
-    assert check_liquidity(priced(leg(available_size=9))) is not None
-    assert check_liquidity(priced(leg(available_size=10))) is None
+    assert check_liquidity(table_of(leg())) is None
+    assert check_liquidity(table_of(leg(available_size=9))) is not None
+    assert check_liquidity(table_of(leg(available_size=10))) is None
 
 
 @pytest.mark.parametrize(
@@ -352,7 +368,7 @@ def test_explicit_legs_skip_the_book_size_check_unless_they_name_a_size() -> Non
 def test_fewer_shares_than_the_minimum_are_refused(
     side: str, size: str, minimum: int, passes: bool
 ) -> None:
-    skip = check_size(priced(leg(1, side, "0.50", size, min_order_size=minimum)))
+    skip = check_size(table_of(leg(1, side, "0.50", size, min_order_size=minimum)))
     assert (skip is None) is passes
     if skip is not None:
         assert skip.reason is SkipReason.INVALID_SIZE
@@ -371,7 +387,7 @@ def test_fewer_shares_than_the_minimum_are_refused(
 def test_a_marketable_buy_below_a_dollar_is_refused(
     order_type: str, side: str, price: str, passes: bool
 ) -> None:
-    skip = check_size(priced(leg(1, side, price, 10, order_type=order_type)))
+    skip = check_size(table_of(leg(1, side, price, 10, order_type=order_type)))
     assert (skip is None) is passes
     if skip is not None:
         assert skip.reason is SkipReason.INVALID_SIZE
@@ -380,7 +396,7 @@ def test_a_marketable_buy_below_a_dollar_is_refused(
 
 def test_a_strategys_resting_buy_crosses_so_a_dollar_is_the_least() -> None:
     given = signal(prices=("0.30", "0.30", "0.09"))
-    skip = check_size(legs_of(given))
+    skip = check_size(priced_table(given))
     assert skip is not None
     assert "0.9 dollars" in skip.detail
 

@@ -175,13 +175,18 @@ def test_any_digest_can_be_signed_by_the_owner() -> None:
     assert signer.signature_type is SignatureType.EOA
 
 
-def test_salts_of_a_batch_are_distinct_and_fit_53_bits() -> None:
-    salts = OrderSigner(KEY).new_salts(15)
-    assert len(set(salts)) == 15
-    assert all(0 <= salt < 2**53 for salt in salts)
-    # 15 x 53 bits all below 2**52 would be a chance of 1 in 32,768
-    assert any(salt >= 2**52 for salt in OrderSigner(KEY).new_salts(15) + salts)
-    assert OrderSigner(KEY, salt=lambda: 7).new_salts(2) == [7, 7]
+def test_salts_of_a_batch_are_drawn_anew_and_a_given_source_is_asked() -> None:
+    signer = OrderSigner(KEY)
+    first, second = signer.salt_entropy(15), signer.salt_entropy(15)
+    assert len(first) == len(second) == 120
+    assert first != second
+    assert OrderSigner(KEY, salt=lambda: 7).salt_entropy(2) == (7 << 11).to_bytes(8, "big") * 2
+
+
+@pytest.mark.parametrize("salt", [-1, 2**53])
+def test_a_source_of_salts_that_does_not_fit_is_named(salt: int) -> None:
+    with pytest.raises(SigningError, match=f"source of salt returned {salt}"):
+        OrderSigner(KEY, salt=lambda: salt).salt_entropy(1)
 
 
 def test_presign_without_a_library_by_address_is_refused_by_name(
