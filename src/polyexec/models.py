@@ -371,6 +371,7 @@ class ArbSignal(Record):
         "parent_upper",
         "profit_abs",
         "profit_bps",
+        "profit_ratio",
         "size_micro",
         "strategy",
         "timestamp_ms",
@@ -394,6 +395,8 @@ class ArbSignal(Record):
     child: Quote | None
     profit_abs: Decimal | None
     profit_bps: Decimal | None
+    profit_ratio: tuple[int, int] | None
+    """``profit_abs`` as a fraction of integers."""
     timestamp_ms: int
     group_key: str
     event_slug: str
@@ -421,12 +424,14 @@ class ArbSignal(Record):
         for name, quote in (("parent", parent), ("parent_upper", parent_upper), ("child", child)):
             if quote is not None and not isinstance(quote, Quote):
                 raise InputError(name, quote, "must be a Quote or None")
+        profit = _optional_decimal(profit_abs, "profit_abs")
         self._set(
             strategy=strategy,
             parent=parent,
             parent_upper=parent_upper,
             child=child,
-            profit_abs=_optional_decimal(profit_abs, "profit_abs"),
+            profit_abs=profit,
+            profit_ratio=None if profit is None else profit.as_integer_ratio(),
             profit_bps=_optional_decimal(profit_bps, "profit_bps"),
             timestamp_ms=timestamp_ms,
             group_key=group_key,

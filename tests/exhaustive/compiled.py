@@ -1,13 +1,12 @@
 """Builds ``grid.pyx`` against the ``.pxd`` of the installed package, and runs it on two threads."""
 
-import importlib.util
 import os
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
-import polyexec
+from tests import compiled
 
 CENT = 10_000
 CHUNK = 500
@@ -15,28 +14,7 @@ CHUNK = 500
 
 def build(folder: Path) -> ModuleType:
     """Compile the grid check into ``folder`` and import it."""
-    from Cython.Build import cythonize
-    from setuptools import Distribution, Extension
-    from setuptools.command.build_ext import build_ext
-
-    source = Path(__file__).with_name("grid.pyx")
-    copy = folder / source.name
-    copy.write_text(source.read_text())
-    extensions = cythonize(
-        [Extension("grid", [str(copy)], extra_compile_args=["-O2"])],
-        include_path=[str(Path(polyexec.__file__).parent.parent)],
-        quiet=True,
-    )
-    command = build_ext(Distribution({"name": "grid", "ext_modules": extensions}))
-    command.build_lib = command.build_temp = str(folder)
-    command.ensure_finalized()
-    command.run()
-    spec = importlib.util.spec_from_file_location("grid", command.get_ext_fullpath("grid"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return compiled.build(Path(__file__).with_name("grid.pyx"), folder)
 
 
 def dense_sizes(cents: int, stride: int, awkward: tuple[int, ...]) -> "array[int]":

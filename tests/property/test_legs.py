@@ -1,5 +1,6 @@
 """The compiled pricing of legs against its readable twin."""
 
+import json
 from typing import Any
 
 import pytest
@@ -124,7 +125,7 @@ def test_legs_are_priced_and_encoded_alike(
     outcomes: list[Any] = []
     for table, module in zip(tables, (fast_batch, pure_batch), strict=True):
         try:
-            outcomes.append(builder(module, 0).build_table(table, entropy, STAMP))
+            outcomes.append(builder(module, 0).build_table(table, STAMP, entropy))
         except ValueError:
             outcomes.append(None)
     assert outcomes[0] == outcomes[1]
@@ -201,7 +202,19 @@ def test_a_table_that_must_not_be_signed_is_refused(module: Any) -> None:
     empty = pricing.price_quotes((Q,), (0,), 1, 0, False)
     for table in (off_tick, old, empty):
         with pytest.raises(ValueError, match=r"fault|amounts|above zero"):
-            made.build_table(table, bytes(8), 1)
+            made.build_table(table, 1, bytes(8))
     good = pricing.price_quotes((Q,), (0,), 10_000_000, 0, False)
     with pytest.raises(ValueError, match="entropy must be 8 bytes"):
-        made.build_table(good, bytes(7), 1)
+        made.build_table(good, 1, bytes(7))
+
+
+@pytest.mark.parametrize("module", [fast_batch, pure_batch], ids=["fast", "pure"])
+def test_salts_of_a_batch_are_drawn_anew_and_fit_53_bits(module: Any) -> None:
+    pricing = fast if module is fast_batch else pure
+    legs = tuple(Leg(token, "BUY", "0.5", 10) for token in range(15))
+    made, table = builder(module, 0), pricing.price_legs(legs, 0, False)
+    bodies = [json.loads(made.build_table(table, STAMP)[0]) for _ in range(2)]
+    salts = [entry["order"]["salt"] for body in bodies for entry in body]
+    assert len(set(salts)) == 30
+    # 30 x 53 bits all below 2**52 would be a chance of 1 in 2**30
+    assert 2**52 <= max(salts) < 2**53

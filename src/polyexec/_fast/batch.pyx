@@ -2,6 +2,8 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
@@ -172,20 +174,31 @@ cdef class BatchBuilder:
             parse_leg(legs[index], &batch.legs[index])
         return self.made(&batch)
 
-    def build_table(self, LegTable table, bytes entropy, timestamp_ms):  # hot
+    def build_table(self, LegTable table, timestamp_ms, bytes entropy=None):  # hot
         """Return what :meth:`build` does, for priced legs.
 
         Parameters
         ----------
         table : LegTable
             Without a fault, and no leg of generation 1.
-        entropy : bytes
-            Eight for each leg; the upper 53 bits are its salt.
         timestamp_ms : int
+            Of every order.
+        entropy : bytes or None
+            Eight for each leg; the upper 53 bits are its salt. ``None``: drawn from the system.
+
+        Raises
+        ------
+        OSError
+            The system has no entropy.
         """
         cdef Batch batch
         cdef Py_ssize_t index
-        cdef const uint8_t* drawn = checked_bytes(entropy, 8 * table.count, "entropy")
+        cdef uint8_t[8 * MAX_BATCH] fresh
+        cdef const uint8_t* drawn = fresh
+        if entropy is not None:
+            drawn = checked_bytes(entropy, 8 * table.count, "entropy")
+        elif getentropy(fresh, 8 * table.count):
+            raise OSError("the system has no entropy for salts")
         batch.count = table.count
         batch.timestamp_ms = checked(as_int64(timestamp_ms), MAX_INT64, "timestamp_ms")
         if table.fault or table.needs_v1:
@@ -201,7 +214,7 @@ cdef class BatchBuilder:
         cdef char* end
         cdef bint signed = True
         cdef Py_ssize_t index
-        cdef list ids = []
+        cdef tuple ids
         if self._pool is not None:
             # So short that another thread must not have the interpreter in between: it would keep
             # it for milliseconds.
@@ -219,11 +232,12 @@ cdef class BatchBuilder:
             end = self.write_body(batch, text)
         if not signed:
             raise ValueError("the signer is closed")
+        ids = PyTuple_New(batch.count)
         memcpy(order_id, b"0x", 2)
         for index in range(batch.count):
             c_write_hex(order_id + 2, batch.digests[index], 32)
-            ids.append(PyUnicode_DecodeASCII(order_id, 66, NULL))
-        return PyBytes_FromStringAndSize(text, end - text), tuple(ids)
+            put_item(ids, index, PyUnicode_DecodeASCII(order_id, 66, NULL))
+        return PyBytes_FromStringAndSize(text, end - text), ids
 
     cdef void hash_orders(self, Batch* batch) noexcept nogil:  # hot
         cdef uint8_t[MAX_BATCH][ORDER_V2_BYTES] structs
@@ -324,6 +338,10 @@ cdef class BatchBuilder:
         raise TypeError("a BatchBuilder signs for an account: it cannot be pickled or copied")
 
 
+cdef extern from "unistd.h":
+    # One system call, and no pool that a forked child would share.
+    int getentropy(void* buffer, size_t length)
+
 cdef extern from "Python.h":
     const char* ascii_text "PyUnicode_AsUTF8"(object text) except NULL
 
@@ -369,6 +387,11 @@ cdef bint copy_leg(const Leg* leg, const uint8_t* entropy8, BatchLeg* out) noexc
     return leg.maker_micro > 0 and leg.taker_micro > 0 and c_parse_uint256(
         leg.token, leg.token_length, out.token_id
     )
+
+
+cdef inline void put_item(tuple items, Py_ssize_t index, object item) noexcept:
+    Py_INCREF(item)  # SET_ITEM takes a reference of its own
+    PyTuple_SET_ITEM(items, index, item)
 
 
 cdef inline char* put(char* to, const Piece* piece) noexcept nogil:

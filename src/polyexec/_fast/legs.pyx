@@ -2,6 +2,7 @@
 
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t
+from libc.string cimport memcmp
 
 from polyexec._fast.amounts cimport (
     Amounts,
@@ -22,8 +23,7 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* length) except NULL
-    int PyUnicode_READ_CHAR(object text, Py_ssize_t index)
-    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    int PyUnicode_CompareWithASCIIString(object text, const char* other)
 
 NO_PRICE = FAULT_NO_PRICE
 SAME_TOKEN = FAULT_SAME_TOKEN
@@ -34,8 +34,10 @@ TOO_FEW_SHARES = FAULT_TOO_FEW_SHARES
 TOO_FEW_DOLLARS = FAULT_TOO_FEW_DOLLARS
 WORST_RATE_MICRO = WORST_RATE
 
+cdef const char** TYPES = [b"GTC", b"GTD", b"FOK", b"FAK"]
+
 cdef enum:
-    GTC, GTD, FOK, FAK
+    FOK = 2  # index of the first immediate type
     LOT = 10_000
     SCALE = 10_000
     MIN_SHARES = 5_000_000
@@ -112,14 +114,14 @@ def price_quotes(quotes, sides, size_micro, order_type, slips):
         if price is None:
             return faulty(table, FAULT_NO_PRICE, index)
         read_source(leg, quote)
-        for other in range(index):
-            if quote.token_id == table.sources[other].token_id:
-                return faulty(table, FAULT_SAME_TOKEN, index)
         leg.order_type = kind
         leg.quote_e4 = ranged(price, 1, SCALE - 1, "price_e4")
         leg.wanted_micro = size
         leg.available_micro = optional(available, INT64_MAX, "available_micro")
         leg.is_taker = True
+        for other in range(index):
+            if same_text(leg, &table.legs[other]):
+                return faulty(table, FAULT_SAME_TOKEN, index)
     return priced(table, bool(slips), True)
 
 
@@ -159,6 +161,12 @@ cdef int read_source(Leg* leg, object source) except -1:
     leg.rate_micro = optional(source.fee_rate_micro, MICRO, "fee_rate_micro")
     leg.exponent = <int>ranged(source.fee_exponent, 0, 4, "fee_exponent")
     return 0
+
+
+cdef inline bint same_text(const Leg* one, const Leg* other) noexcept nogil:
+    return one.token_length == other.token_length and not memcmp(
+        one.token, other.token, one.token_length
+    )
 
 
 cdef LegTable priced(LegTable table, bint slips, bint is_set):
@@ -293,21 +301,21 @@ cdef LegTable faulty(LegTable table, int fault, Py_ssize_t leg):
 
 
 cdef int side_code(object side) except -1:
-    if not isinstance(side, str) or PyUnicode_GET_LENGTH(side) < 3:
-        raise TypeError(f"side must be BUY or SELL, not {side!r}")
-    return 0 if PyUnicode_READ_CHAR(side, 0) == c"B" else 1
+    if isinstance(side, str):
+        if PyUnicode_CompareWithASCIIString(side, b"BUY") == 0:
+            return 0
+        if PyUnicode_CompareWithASCIIString(side, b"SELL") == 0:
+            return 1
+    raise ValueError(f"side must be BUY or SELL, not {side!r}")
 
 
 cdef int type_index(object kind) except -1:
-    """Return the index into ORDER_TYPES; the second or third letter tells them apart."""
-    cdef int second, third
-    if not isinstance(kind, str) or PyUnicode_GET_LENGTH(kind) != 3:
-        raise TypeError(f"order_type must be GTC, GTD, FOK or FAK, not {kind!r}")
-    second = PyUnicode_READ_CHAR(kind, 1)
-    third = PyUnicode_READ_CHAR(kind, 2)
-    if second == c"T":
-        return GTC if third == c"C" else GTD
-    return FOK if second == c"O" else FAK
+    cdef int index
+    if isinstance(kind, str):
+        for index in range(4):
+            if PyUnicode_CompareWithASCIIString(kind, TYPES[index]) == 0:
+                return index
+    raise ValueError(f"order_type must be GTC, GTD, FOK or FAK, not {kind!r}")
 
 
 cdef inline int64_t ranged(object value, int64_t low, int64_t high, str name) except -1:

@@ -1,6 +1,7 @@
 """Sign a batch of V2 / V3 orders and write its body: the readable twin of ``_fast.batch``."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -78,7 +79,7 @@ class BatchBuilder:
         return body.encode("ascii"), tuple(order_id for _, order_id in made)
 
     def build_table(
-        self, table: "LegTable", entropy: bytes, timestamp_ms: int
+        self, table: "LegTable", timestamp_ms: int, entropy: bytes | None = None
     ) -> tuple[bytes, tuple[str, ...]]:
         """Return what :meth:`build` does, for priced legs.
 
@@ -86,10 +87,12 @@ class BatchBuilder:
         ----------
         table : LegTable
             Without a fault, and no leg of generation 1.
-        entropy : bytes
-            Eight for each leg; the upper 53 bits are its salt.
         timestamp_ms : int
+            Of every order.
+        entropy : bytes or None
+            Eight for each leg; the upper 53 bits are its salt. ``None``: drawn from the system.
         """
+        entropy = os.urandom(8 * table.count) if entropy is None else entropy
         checked_bytes(entropy, 8 * table.count, "entropy")
         if table.fault or table.needs_v1:
             raise ValueError("the table has a fault or a leg of generation 1")

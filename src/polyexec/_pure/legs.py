@@ -177,16 +177,18 @@ def price_quotes(
     table = LegTable(quotes)
     if len(sides) != table.count:
         raise ValueError(f"sides must be {table.count}, not {len(sides)}")
+    checked_range(size_micro, 0, _INT64_MAX, "size_micro")
+    checked_range(order_type, 0, 3, "order_type")
     wanted: list[_Wanted] = []
     for index, quote in enumerate(quotes):
         side = checked_range(sides[index], 0, 1, "side")
         price = quote.best_bid_e4 if side else quote.best_ask_e4
         if price is None:
             return _faulty(table, NO_PRICE, index)
-        if any(quote.token_id == other.token for other in wanted):
-            return _faulty(table, SAME_TOKEN, index)
         available = quote.best_bid_size_micro if side else quote.best_ask_size_micro
         wanted.append(_wanted(quote, side, order_type, price, size_micro, available, 0, 0, 1))
+        if any(quote.token_id == other.token for other in wanted[:-1]):
+            return _faulty(table, SAME_TOKEN, index)
     return _priced(table, wanted, slips=slips, is_set=True)
 
 
@@ -196,9 +198,12 @@ def price_legs(legs: tuple[Any, ...], order_type: int, slips: bool) -> LegTable:
     ``order_type`` is for legs that name none; the rest as in :func:`price_quotes`.
     """
     table = LegTable(legs)
+    checked_range(order_type, 0, 3, "order_type")
     wanted = []
     for leg in legs:
-        kind = order_type if leg.order_type is None else ORDER_TYPES.index(leg.order_type)
+        kind = order_type if leg.order_type is None else _type_index(leg.order_type)
+        if not isinstance(leg.side, str) or leg.side not in ("BUY", "SELL"):
+            raise ValueError(f"side must be BUY or SELL, not {leg.side!r}")
         wanted.append(
             _wanted(
                 leg,
@@ -215,6 +220,12 @@ def price_legs(legs: tuple[Any, ...], order_type: int, slips: bool) -> LegTable:
     return _priced(table, wanted, slips=slips, is_set=False)
 
 
+def _type_index(kind: str) -> int:
+    if not isinstance(kind, str) or kind not in ORDER_TYPES:
+        raise ValueError(f"order_type must be GTC, GTD, FOK or FAK, not {kind!r}")
+    return ORDER_TYPES.index(kind)
+
+
 def _wanted(
     source: Any,
     side: int,
@@ -228,6 +239,7 @@ def _wanted(
 ) -> _Wanted:
     if not isinstance(source.token_id, str):
         raise TypeError(f"token_id must be text, not {type(source.token_id).__name__}")
+    source.token_id.encode()  # half a character is none
     return _Wanted(
         source.token_id,
         side,
@@ -235,7 +247,7 @@ def _wanted(
         checked_range(source.generation, 1, 3, "generation"),
         int(bool(source.neg_risk)),
         checked_range(price_e4, 1, _SCALE - 1, "price_e4"),
-        checked_range(source.tick_e4 or 0, 0, _SCALE - 1, "tick_e4"),
+        0 if source.tick_e4 is None else checked_range(source.tick_e4, 0, _SCALE - 1, "tick_e4"),
         checked_range(size_micro, 0, _INT64_MAX, "size_micro"),
         -1
         if available_micro is None

@@ -186,8 +186,8 @@ def check_edge(signal: Signal, table: _impl.LegTable, policy: PricingPolicy) -> 
             f"net {from_micro(edge.net_micro)} on {from_micro(edge.cost_micro)}, "
             f"below {policy.min_pnl_percent} % (gross {from_micro(edge.gross_micro)})",
         )
-    if isinstance(signal, ArbSignal) and signal.profit_abs is not None:
-        claimed, scale = signal.profit_abs.as_integer_ratio()
+    if isinstance(signal, ArbSignal) and signal.profit_ratio is not None:
+        claimed, scale = signal.profit_ratio
         if claimed * PRICE_SCALE * whole < parts * table.quoted_e4 * scale:
             return Skip(
                 SkipReason.PNL_BELOW_THRESHOLD,

@@ -247,8 +247,8 @@ class Pipeline:
         """Return the body of the POST and the ids of its orders."""
         if table.needs_v1:
             return self._sign_and_encode_v1(priced_legs(table), time_ms)
-        entropy = self._signer.salt_entropy(table.count)
-        body, order_ids = self._batches.build_table(table, entropy, time_ms)
+        salts = self._signer.given_salts(table.count)
+        body, order_ids = self._batches.build_table(table, time_ms, salts)
         return body, cast("tuple[OrderId, ...]", order_ids)
 
     def _sign_and_encode_v1(

@@ -1,6 +1,5 @@
 """Signs orders: addresses and domain separators are worked out once, each order costs hashes."""
 
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -249,11 +248,10 @@ class OrderSigner:
             builder=parse_bytes32(builder, "builder"),
         )
 
-    def salt_entropy(self, count: int) -> bytes:
-        """Return what ``build_table`` makes salts of: eight bytes for each of the orders."""
+    def given_salts(self, count: int) -> bytes | None:
+        """Return the salts of a source that was given, as ``build_table`` takes them, or None."""
         if self._salt is random_salt:
-            # One system call for the batch, and no pool that a forked child would share.
-            return os.urandom(8 * count)
+            return None
         return b"".join((self._checked_salt() << 11).to_bytes(8, "big") for _ in range(count))
 
     def _checked_salt(self) -> int:

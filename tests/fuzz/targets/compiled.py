@@ -1,6 +1,7 @@
 """Compiled entry points: any argument is refused with an exception, and twins agree on the rest."""
 
 import random
+from types import SimpleNamespace
 from typing import Any
 
 from eth_abi.exceptions import EncodingError
@@ -11,13 +12,14 @@ from polyexec._pure import convert as pure_convert
 from polyexec._pure import eip712 as pure_eip712
 from polyexec._pure import hmac_sha256 as pure_hmac_sha256
 from polyexec._pure import keccak as pure_keccak
+from polyexec._pure import legs as pure_legs
 from polyexec._pure import sizing as pure_sizing
 from tests.fuzz import generate
 from tests.fuzz.registry import target
 
 REFUSED = object()
 # The readable twin lets its ABI library refuse.
-REFUSALS = (TypeError, ValueError, OverflowError, EncodingError)
+REFUSALS = (TypeError, ValueError, OverflowError, EncodingError, AttributeError)
 
 
 def integer(source: random.Random, *sane: int) -> Any:
@@ -159,3 +161,88 @@ def digests(source: random.Random) -> None:
     assert_twins_agree(
         "exchange_domain_separator", pure_eip712, integer(source, 1, 4), chain, wallet
     )
+
+
+def shared_fields(source: random.Random) -> dict[str, Any]:
+    return {
+        "token_id": generate.token_id(source),
+        "neg_risk": source.choice([True, False, False, None, "x"]),
+        "tick_e4": source.choice([None, 1, 10, 25, 50, 100, 1000, integer(source, 0, 10_001)]),
+        "generation": source.choice([1, 2, 2, 3, 3, integer(source, 0, 5)]),
+        "min_order_size_micro": integer(source, 0, 10**7),
+        "fee_rate_micro": source.choice([None, integer(source, 0, 10**6 + 2)]),
+        "fee_exponent": source.choice([0, 1, 1, 1, 4, integer(source, 0, 6)]),
+    }
+
+
+def any_quote(source: random.Random) -> Any:
+    """Return what looks like a quote to layer 0, which looks at fields alone."""
+    prices = [source.choice([None, *[100 * source.randrange(1, 100)] * 8]) for _ in range(2)]
+    prices[source.randrange(2)] = integer(source, 0, 10_001)
+    return SimpleNamespace(
+        **shared_fields(source),
+        best_bid_e4=prices[0],
+        best_ask_e4=prices[1],
+        best_bid_size_micro=integer(source, 0, 10**12),
+        best_ask_size_micro=integer(source, 0, 10**12),
+    )
+
+
+def any_leg(source: random.Random) -> Any:
+    return SimpleNamespace(
+        **shared_fields(source),
+        side=source.choice(["BUY", "SELL", "BUY", "SELL", "BUY", "BID", 0, None]),
+        order_type=source.choice([None, "GTC", "GTD", "FOK", "FAK", "FAKE", 2]),
+        price_e4=source.choice([100 * source.randrange(1, 100), integer(source, 0, 10_001)]),
+        size_micro=integer(source, 0, 10**12),
+        available_size_micro=source.choice([None, integer(source, 0, 10**12)]),
+        expiration=integer(source, 0, 2**40),
+        post_only=source.choice([True, False]),
+    )
+
+
+def table_or_refusal(make: Any, arguments: tuple[Any, ...]) -> Any:
+    table = outcome(make, arguments)
+    if table is REFUSED or table.fault not in (0, pure_legs.NOT_ENOUGH_QUOTED):
+        return REFUSED if table is REFUSED else (table.fault, table.fault_leg)
+    return (
+        table.fault,
+        table.fault_leg,
+        table.size_fault,
+        table.size_fault_leg,
+        table.unknown_fee_leg,
+        table.needs_v1,
+        table.set_micro,
+        table.cost_micro,
+        table.gross_cost_micro,
+        table.quoted_e4,
+        table.claims(),
+        [table.row(index) for index in range(table.count)],
+    )
+
+
+def assert_tables_agree(name: str, arguments: tuple[Any, ...]) -> None:
+    fast = table_or_refusal(getattr(_impl, name), arguments)
+    slow = table_or_refusal(getattr(pure_legs, name), arguments)
+    assert fast == slow, f"{name}{arguments!r}: {fast!r}, and {slow!r} in the readable twin"
+
+
+@target("impl.price_quotes")
+def price_quotes(source: random.Random) -> None:
+    count = source.choice([1, 2, 3, 3, 3, 3, 15, 16, 0])
+    quotes: Any = tuple(any_quote(source) for _ in range(count))
+    sides: Any = tuple(integer(source, 0, 2) for _ in range(count))
+    if source.random() < 0.05:
+        quotes = source.choice([None, list(quotes), "quotes"])
+    if source.random() < 0.05:
+        sides = source.choice([None, sides[1:], (*sides, 0), "0" * count])
+    size, kind = integer(source, 0, 10**11), source.choice([0, 1, 2, 3, integer(source, 0, 5)])
+    assert_tables_agree("price_quotes", (quotes, sides, size, kind, source.random() < 0.5))
+
+
+@target("impl.price_legs")
+def price_legs(source: random.Random) -> None:
+    legs: Any = tuple(any_leg(source) for _ in range(source.choice([1, 2, 3, 15, 16, 0])))
+    if source.random() < 0.05:
+        legs = source.choice([None, list(legs), (None,), (1, 2)])
+    assert_tables_agree("price_legs", (legs, integer(source, 0, 5), source.random() < 0.5))

@@ -175,18 +175,15 @@ def test_any_digest_can_be_signed_by_the_owner() -> None:
     assert signer.signature_type is SignatureType.EOA
 
 
-def test_salts_of_a_batch_are_drawn_anew_and_a_given_source_is_asked() -> None:
-    signer = OrderSigner(KEY)
-    first, second = signer.salt_entropy(15), signer.salt_entropy(15)
-    assert len(first) == len(second) == 120
-    assert first != second
-    assert OrderSigner(KEY, salt=lambda: 7).salt_entropy(2) == (7 << 11).to_bytes(8, "big") * 2
+def test_a_given_source_of_salts_is_asked_for_each_order() -> None:
+    assert OrderSigner(KEY).given_salts(2) is None
+    assert OrderSigner(KEY, salt=lambda: 7).given_salts(2) == (7 << 11).to_bytes(8, "big") * 2
 
 
 @pytest.mark.parametrize("salt", [-1, 2**53])
 def test_a_source_of_salts_that_does_not_fit_is_named(salt: int) -> None:
     with pytest.raises(SigningError, match=f"source of salt returned {salt}"):
-        OrderSigner(KEY, salt=lambda: salt).salt_entropy(1)
+        OrderSigner(KEY, salt=lambda: salt).given_salts(1)
 
 
 def test_presign_without_a_library_by_address_is_refused_by_name(
