@@ -305,8 +305,9 @@ cdef class BatchBuilder:
         to[0] = c"]"
         return to + 1
 
-    cdef char* write_entry(self, const Batch* batch, Py_ssize_t index, char* to) noexcept nogil:
-        # hot
+    cdef char* write_entry(
+        self, const Batch* batch, Py_ssize_t index, char* to
+    ) noexcept nogil:  # hot
         cdef const BatchLeg* leg = &batch.legs[index]
         cdef const Piece* piece = self._pieces
         to = c_write_decimal(put(to, piece), <uint64_t>leg.salt)
