@@ -9,6 +9,7 @@ __all__ = [
     "Generation",
     "LegState",
     "OrderType",
+    "RejectCode",
     "SentState",
     "Side",
     "SignatureType",
@@ -126,6 +127,46 @@ class LegState(StrEnum):
     def is_open(self) -> bool:
         """The order may still trade, so its reservation must stay."""
         return self in _OPEN
+
+
+class RejectCode(StrEnum):
+    """Why the exchange refused an order. Its own text stands beside it."""
+
+    INVALID_PAYLOAD = "INVALID_PAYLOAD"
+    """The request's shape: a fault of the sender."""
+    WRONG_VERSION = "WRONG_VERSION"
+    """The order generation is not the one that the market takes."""
+    INVALID_SIGNATURE = "INVALID_SIGNATURE"
+    WRONG_ACCOUNT = "WRONG_ACCOUNT"
+    """Owner, signer or wallet do not belong to the API key."""
+    ACCOUNT_RESTRICTED = "ACCOUNT_RESTRICTED"
+    """Banned, closed-only, or the region."""
+    NOT_AUTHORISED = "NOT_AUTHORISED"
+    """L2 authentication: clock, credentials."""
+    OFF_TICK = "OFF_TICK"
+    BELOW_MINIMUM = "BELOW_MINIMUM"
+    """Fewer shares, or fewer dollars of a marketable BUY, than the market takes."""
+    INVALID_AMOUNTS = "INVALID_AMOUNTS"
+    """Too many decimals for the order type."""
+    CROSSES_BOOK = "CROSSES_BOOK"
+    """A post-only order would have taken liquidity."""
+    POST_ONLY_MODE = "POST_ONLY_MODE"
+    """The exchange takes post-only orders and cancels for a while."""
+    NOT_ENOUGH_MONEY = "NOT_ENOUGH_MONEY"
+    """Balance, shares or allowance, or the exchange's cache of them."""
+    INVALID_EXPIRATION = "INVALID_EXPIRATION"
+    INVALID_NONCE = "INVALID_NONCE"
+    NOT_FILLED = "NOT_FILLED"
+    """An immediate order found nothing, or not all, to match: the normal miss."""
+    CANCELLED_ON_CHAIN = "CANCELLED_ON_CHAIN"
+    MARKET_NOT_OPEN = "MARKET_NOT_OPEN"
+    RATE_LIMITED = "RATE_LIMITED"
+    TIMED_OUT = "TIMED_OUT"
+    """The matching engine gave up before placing it; it may be sent again."""
+    TRADING_SUSPENDED = "TRADING_SUSPENDED"
+    """Restarting, cancel-only or disabled."""
+    OTHER = "OTHER"
+    """A text that is not known; read it."""
 
 
 class SentState(StrEnum):

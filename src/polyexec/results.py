@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
-from polyexec.enums import LegState, OrderType, Side, SkipReason
+from polyexec.enums import LegState, OrderType, RejectCode, Side, SkipReason
 from polyexec.models import OrderId, Signal, TokenId
 from polyexec.numbers import from_e4, from_micro
 
@@ -32,6 +32,8 @@ class LegResult(msgspec.Struct, frozen=True, kw_only=True):
     """Collateral that changed hands for them (spent by a BUY, received by a SELL), without fee."""
     fee_micro: int = 0
     """Taker fee of the filled part, at most: exact once the fills are known."""
+    code: RejectCode | None = None
+    """Class of the exchange's refusal; only with ``REJECTED``."""
     error: str = ""
     """The exchange's own text, or ours when nothing was sent."""
     trade_ids: tuple[str, ...] = ()

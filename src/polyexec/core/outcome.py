@@ -11,7 +11,8 @@ import msgspec
 
 from polyexec.core.answers import OrderAnswer, parse_error, parse_order_answers
 from polyexec.core.ports import Answer, NoAnswer, Outcome
-from polyexec.enums import LegState, OrderType, SentState, Side
+from polyexec.core.refusals import refusal_code
+from polyexec.enums import LegState, OrderType, RejectCode, SentState, Side
 from polyexec.errors import VenueModeError
 from polyexec.models import OrderId
 
@@ -38,6 +39,8 @@ class LegOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """State of a leg, and what the answer says has traded."""
 
     state: LegState
+    code: RejectCode | None = None
+    """Why it was refused; only with ``REJECTED``."""
     error: str = ""
     filled_micro: int = 0
     """Shares."""
@@ -82,7 +85,13 @@ def _classify_refused_batch(answer: Answer) -> LegOutcome:
         state = LegState.REJECTED
     else:
         state = LegState.UNKNOWN
-    return LegOutcome(state=state, error=error.message)
+    if state is LegState.UNKNOWN:
+        return LegOutcome(state=state, error=error.message)
+    return _rejected(error.message, answer.status)
+
+
+def _rejected(error: str, status: int = 200) -> LegOutcome:
+    return LegOutcome(state=LegState.REJECTED, code=refusal_code(error, status), error=error)
 
 
 def _match(legs: Sequence[SentLeg], answers: Sequence[OrderAnswer]) -> list[OrderAnswer | None]:
@@ -109,7 +118,7 @@ def _classify_leg(leg: SentLeg, answer: OrderAnswer) -> LegOutcome:
     if error:
         has_no_id = not answer.order_id and "orderID" not in answer.malformed
         refused = has_no_id and not any(mark in error.lower() for mark in _NOT_A_REFUSAL)
-        return LegOutcome(state=LegState.REJECTED if refused else LegState.UNKNOWN, error=error)
+        return _rejected(error) if refused else LegOutcome(state=LegState.UNKNOWN, error=error)
     if not answer.success or not answer.order_id or answer.malformed:
         return LegOutcome(
             state=LegState.UNKNOWN, error=f"unclear answer, status {answer.status or 'missing'!r}"

@@ -297,6 +297,7 @@ class Pipeline:
             filled_micro=outcome.filled_micro,
             paid_micro=outcome.paid_micro,
             fee_micro=fee,
+            code=outcome.code,
             error=outcome.error,
             trade_ids=outcome.trade_ids,
         )

@@ -8,6 +8,7 @@ import pytest
 
 from polyexec.core.outcome import LegOutcome, SentLeg, classify
 from polyexec.core.ports import Answer, NoAnswer
+from polyexec.core.refusals import refusal_code
 from polyexec.enums import LegState, OrderType, Side
 from polyexec.errors import NotSentError, OutcomeUnknownError, TransportError
 from polyexec.models import OrderId
@@ -187,7 +188,8 @@ REFUSALS = [
 def test_no_order_id_and_a_reason_is_a_refusal_even_with_success_true(
     text: str, success: bool
 ) -> None:
-    assert classify_one(refused(text, success=success)) == LegOutcome(state=REJECTED, error=text)
+    expected = LegOutcome(state=REJECTED, code=refusal_code(text), error=text)
+    assert classify_one(refused(text, success=success)) == expected
 
 
 def test_the_other_shape_of_a_refused_leg_is_a_refusal_although_it_says_delayed() -> None:
