@@ -29,6 +29,7 @@ LAYERS = {
         "sync",
         "submission",
         "dispatch",
+        "following",
         "reconciliation",
         "build",
         "engine",

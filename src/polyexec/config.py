@@ -154,6 +154,11 @@ class ExecutorConfig(Record):
     follow_interval_s : float
         Seconds between questions about orders that are not final (resting, unknown, or with fills
         whose exact fee is not known yet).
+    unknown_absent_after_s : float or None
+        Seconds of answers that do not know an unknown order, until it is taken to be absent and its
+        money is free. ``None``: never; ``executor.give_up_unknown`` is then for a person.
+    unknown_resend_after_s : float or None
+        Seconds of the same until its signed bytes are sent once more, unchanged. ``None``: never.
     builder_code : str
         bytes32 hex put into every order; empty: zero.
     min_profit_bps, min_profit_abs : number
@@ -201,6 +206,8 @@ class ExecutorConfig(Record):
         "telegram_bot_token",
         "telegram_chat_id",
         "trading_enabled",
+        "unknown_absent_after_s",
+        "unknown_resend_after_s",
         "warm_interval_s",
     )
     _shown = (
@@ -226,6 +233,8 @@ class ExecutorConfig(Record):
         "post_timeout_s",
         "warm_interval_s",
         "follow_interval_s",
+        "unknown_absent_after_s",
+        "unknown_resend_after_s",
         "builder_code",
         "min_profit_bps",
         "min_profit_abs",
@@ -258,6 +267,8 @@ class ExecutorConfig(Record):
     post_timeout_s: float
     warm_interval_s: float
     follow_interval_s: float
+    unknown_absent_after_s: float | None
+    unknown_resend_after_s: float | None
     builder_code: str
     min_profit_bps: Decimal
     min_profit_abs: Decimal
@@ -295,6 +306,8 @@ class ExecutorConfig(Record):
         post_timeout_s: float = 5.0,
         warm_interval_s: float = 20.0,
         follow_interval_s: float = 2.0,
+        unknown_absent_after_s: float | None = 120.0,
+        unknown_resend_after_s: float | None = None,
         builder_code: str = "",
         min_profit_bps: Number = 5,
         min_profit_abs: Number = 0,
@@ -339,6 +352,12 @@ class ExecutorConfig(Record):
             post_timeout_s=_seconds("post_timeout_s", post_timeout_s),
             warm_interval_s=_seconds("warm_interval_s", warm_interval_s),
             follow_interval_s=_seconds("follow_interval_s", follow_interval_s),
+            unknown_absent_after_s=_optional_seconds(
+                "unknown_absent_after_s", unknown_absent_after_s
+            ),
+            unknown_resend_after_s=_optional_seconds(
+                "unknown_resend_after_s", unknown_resend_after_s
+            ),
             builder_code=_builder_code(builder_code),
             min_profit_bps=_checked("min_profit_bps", to_decimal, min_profit_bps),
             min_profit_abs=_checked("min_profit_abs", to_decimal, min_profit_abs),
@@ -527,6 +546,10 @@ def _whole(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
         upper = f", at most {most}" if most < 2**63 - 1 else ""
         raise ConfigError(f"{name}={value!r}: must be a whole number, at least {least}{upper}")
     return value
+
+
+def _optional_seconds(name: str, value: float | None) -> float | None:
+    return None if value is None else _seconds(name, value)
 
 
 def _seconds(name: str, value: object) -> float:

@@ -23,7 +23,8 @@ from polyexec.core.candidates import PricingPolicy
 from polyexec.core.gate import Gate
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.pipeline import Pipeline, Plan
-from polyexec.core.ports import Clock, NoAnswer, Outcome, Venue
+from polyexec.core.ports import AnswerCallback, Clock, NoAnswer, OrderBatch, Outcome, Venue
+from polyexec.core.resolution import ResolutionPolicy
 from polyexec.core.tracking import OrderTracker
 from polyexec.dispatch import Publisher
 from polyexec.enums import SkipReason
@@ -33,6 +34,7 @@ from polyexec.errors import (
     TransportError,
     UsageError,
 )
+from polyexec.following import Follower
 from polyexec.models import (
     ArbSignal,
     LegsSignal,
@@ -41,7 +43,7 @@ from polyexec.models import (
     TopOfBook,
 )
 from polyexec.numbers import Number, to_micro
-from polyexec.reconciliation import Reconciliation, follow_orders, reconcile
+from polyexec.reconciliation import Reconciliation, reconcile
 from polyexec.results import TradeResult
 from polyexec.submission import Submission
 
@@ -53,7 +55,6 @@ __all__ = ["BaseExecutor", "Executor", "SystemClock"]
 
 _log = logging.getLogger("polyexec.executor")
 _CLOSE_CALLBACKS_S: Final = 2.0
-_FOLLOWED_AT_ONCE: Final = 20
 
 
 class SystemClock:
@@ -91,7 +92,14 @@ class BaseExecutor:
             max_in_flight=config.max_in_flight,
         )
         self._ledger = Ledger()
-        self._tracker = OrderTracker(self._ledger, self._clock)
+        self._tracker = OrderTracker(
+            self._ledger,
+            self._clock,
+            ResolutionPolicy(
+                absent_after_ms=_milliseconds(config.unknown_absent_after_s),
+                resend_after_ms=_milliseconds(config.unknown_resend_after_s),
+            ),
+        )
         self._pipeline: Pipeline | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
@@ -101,6 +109,7 @@ class BaseExecutor:
         self._queue: deque[Signal] = deque()
         self._queue_lock = threading.Lock()
         self._queue_ready: asyncio.Event | None = None
+        self._follower: Follower | None = None
         self._dropped = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._results: Publisher[TradeResult] = Publisher("trade-result")
@@ -206,6 +215,16 @@ class BaseExecutor:
         as_of = self._as_of(as_of_ms)
         for token, micro in parsed:
             self._ledger.update(token, micro, as_of_ms=as_of)
+
+    def give_up_unknown(self, order_id: str) -> bool:
+        """Take an unknown order to be absent, because you know that it is: its money is free.
+
+        Returns
+        -------
+        bool
+            False when no such order is unknown; nothing changed.
+        """
+        return self._tracker.give_up(OrderId(order_id.lower()))
 
     def set_trading_enabled(self, flag: bool) -> None:
         """Set the trading switch. No submission starts after this returned with False.
@@ -313,10 +332,16 @@ class BaseExecutor:
             finally:
                 self._count_waiting(-1)
             self._finish(submission, result)
+            if result.unknown_orders and self._follower is not None:
+                self._follower.wake()
 
         self._count_waiting(+1)
+        self._post(plan.batch, on_outcome)
+        written_ns = time.perf_counter_ns()
+
+    def _post(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
         try:
-            self.venue.post_orders(plan.batch, on_outcome)
+            self.venue.post_orders(batch, on_outcome)
         except Exception as error:
             # A venue must report trouble as an outcome. One that raises instead may have sent.
             _log.exception("venue_raised")
@@ -324,7 +349,6 @@ class BaseExecutor:
         except BaseException as error:  # Ctrl-C while writing: the bytes may have left
             on_outcome(_as_outcome(error))
             raise
-        written_ns = time.perf_counter_ns()
 
     def _finish(self, submission: Submission, result: TradeResult) -> None:
         submission._resolve(result)
@@ -363,24 +387,6 @@ class BaseExecutor:
                     await self.submit(signal)
                 except Exception:  # whatever it was, the next signal must have its turn
                     _log.exception("queued_signal_failed")
-
-    async def _follow_orders(self) -> None:
-        """Ask now and then for orders that are not final, so that their money becomes final."""
-        asked = 0
-        while True:
-            await asyncio.sleep(self._config.follow_interval_s)
-            orders = self._tracker.orders
-            if not orders:
-                continue
-            # Only so many: asking shares its rate limit with the bot. In turns, because orders
-            # that stay unknown must not keep the others from being asked for.
-            first = asked % len(orders)
-            turn = (orders[first:] + orders[:first])[:_FOLLOWED_AT_ONCE]
-            asked = first + len(turn)
-            try:
-                await follow_orders(self.venue, self._tracker, turn)
-            except Exception:
-                _log.warning("follow_failed", exc_info=True)
 
     # lifecycle --------------------------------------------------------------------------------
 
@@ -436,9 +442,17 @@ class BaseExecutor:
             stopwatch=time.perf_counter_ns,
             builder=config.builder_code,
         )
+        self._follower = Follower(
+            venue=self._venue,
+            pipeline=self._pipeline,
+            tracker=self._tracker,
+            clock=self._clock,
+            post=self._post,
+            interval_s=config.follow_interval_s,
+        )
         self._tasks = [
             asyncio.create_task(self._drain_queue(self._queue_ready)),
-            asyncio.create_task(self._follow_orders()),
+            *self._follower.start(),
         ]
         if config.executor_mode != "off":
             await self._refresh_balance()
@@ -504,7 +518,7 @@ class BaseExecutor:
         return snapshot.balance_micro
 
     async def _reconcile(self) -> Reconciliation:
-        return await reconcile(self.venue, self._ledger, self._tracker)
+        return await reconcile(self.venue, self._ledger, self._tracker, self._clock)
 
     async def _cancel_all(self) -> tuple[OrderId, ...]:
         return await self.venue.cancel_all()
@@ -572,3 +586,7 @@ def _as_outcome(error: BaseException) -> NoAnswer:
     if isinstance(error, TransportError):
         return NoAnswer(error=error)
     return NoAnswer(error=OutcomeUnknownError(f"the venue raised {type(error).__name__}"))
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else max(1, round(seconds * 1000))

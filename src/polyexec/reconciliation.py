@@ -6,7 +6,8 @@ import msgspec
 
 from polyexec.core.candidates import WORST_FEE_RATE_MICRO, PricedLeg
 from polyexec.core.ledger import COLLATERAL, Ledger
-from polyexec.core.ports import Venue
+from polyexec.core.ports import Clock, Venue
+from polyexec.core.resolution import NextStep
 from polyexec.core.tracking import FeeRule, OrderTracker, TrackedOrder
 from polyexec.enums import LegState
 from polyexec.models import OrderId, TokenId
@@ -39,10 +40,12 @@ class Reconciliation(msgspec.Struct, frozen=True):
         return not (self.difference_micro or self.position_differences or self.unknown_orders)
 
 
-async def reconcile(venue: Venue, ledger: Ledger, tracker: OrderTracker) -> Reconciliation:
+async def reconcile(
+    venue: Venue, ledger: Ledger, tracker: OrderTracker, clock: Clock
+) -> Reconciliation:
     """Ask the exchange for every order that is not final, for the balance and the positions."""
     orders = tracker.orders
-    await follow_orders(venue, tracker, orders)
+    await follow_orders(venue, tracker, orders, clock)
     balance = await venue.fetch_balance()
     differences: dict[TokenId, int] = {}
     # Of an order that may have traded unseen we own nothing by our books, but the exchange may.
@@ -65,31 +68,49 @@ async def reconcile(venue: Venue, ledger: Ledger, tracker: OrderTracker) -> Reco
 
 
 async def follow_orders(
-    venue: Venue, tracker: OrderTracker, orders: Iterable[TrackedOrder]
-) -> None:
-    """Ask for some of the orders that are not final, and book what is learnt."""
+    venue: Venue, tracker: OrderTracker, orders: Iterable[TrackedOrder], clock: Clock
+) -> tuple[TrackedOrder, ...]:
+    """Ask for some of the orders that are not final, and book what is learnt.
+
+    Returns
+    -------
+    tuple of TrackedOrder
+        Unknown orders that the exchange does not have, and that are to be sent again.
+    """
+    again = []
     for order in orders:
-        await _follow(venue, tracker, order)
+        if await _follow(venue, tracker, order, clock) is NextStep.RESEND:
+            again.append(order)
+    return tuple(again)
 
 
-async def _follow(venue: Venue, tracker: OrderTracker, order: TrackedOrder) -> None:
+async def _follow(
+    venue: Venue, tracker: OrderTracker, order: TrackedOrder, clock: Clock
+) -> NextStep:
     """Ask for one order and its fills, and book what they prove.
 
     An order that the exchange does not know stays as it is: right after a time-out that is no
-    proof of absence, so its money stays held.
+    proof of absence, so its money stays held until the tracker has evidence enough.
     """
-    status = await venue.fetch_order(order.order_id)
-    fills = await venue.fetch_fills(order.order_id)
+    asked_ms = clock.time_ms()
+    try:
+        status = await venue.fetch_order(order.order_id)
+        fills = await venue.fetch_fills(order.order_id)
+    except BaseException:
+        tracker.not_answered(order.order_id)
+        raise
     if status is None and not fills:
-        return
+        return tracker.not_found(order.order_id, asked_ms)
     filled = sum(fill.size_micro for fill in fills)
     if status is None:
         state = LegState.MATCHED if filled >= order.leg.size_micro else order.state
     elif filled < status.filled_micro:
-        return  # the trades are not all there yet
+        tracker.not_answered(order.order_id)
+        return NextStep.ASK  # the trades are not all there yet
     else:
         state = status.state
     tracker.book_fills(order.order_id, fills, state, await _fee_rule(venue, order.leg))
+    return NextStep.ASK
 
 
 async def _fee_rule(venue: Venue, leg: PricedLeg) -> FeeRule:

@@ -70,7 +70,7 @@ class Books:
         )
 
     async def compare(self) -> Reconciliation:
-        return await reconcile(self.venue, self.ledger, self.tracker)
+        return await reconcile(self.venue, self.ledger, self.tracker, self.clock)
 
 
 async def test_books_that_agree_are_exact() -> None:

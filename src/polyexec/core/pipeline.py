@@ -26,11 +26,11 @@ from polyexec.core.candidates import (
 )
 from polyexec.core.gate import Gate
 from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage
-from polyexec.core.orders import Order, encode_orders
+from polyexec.core.orders import Order, encode_orders, split_batch
 from polyexec.core.outcome import LegOutcome, SentLeg, classify
 from polyexec.core.ports import Clock, OrderBatch, Outcome
 from polyexec.core.signer import OrderSigner
-from polyexec.core.tracking import OrderTracker
+from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.enums import Generation, LegState, Side, SkipReason
 from polyexec.models import OrderId, Signal, TokenId
 from polyexec.numbers import from_micro
@@ -167,21 +167,19 @@ class Pipeline:
         """Book what the outcome says and return the result. Called exactly once per plan."""
         legs = plan.legs
         sent = [
-            SentLeg(
-                order_id=order_id,
-                side=leg.side,
-                order_type=leg.order_type,
-                maker_micro=leg.maker_micro,
-                taker_micro=leg.taker_micro,
-            )
-            for leg, order_id in zip(legs, plan.batch.order_ids, strict=True)
+            _sent(leg, order_id) for leg, order_id in zip(legs, plan.batch.order_ids, strict=True)
         ]
         try:
             outcomes = classify(sent, outcome)
             results = tuple(
-                self._book(leg, order_id, reservation, leg_outcome)
-                for leg, order_id, reservation, leg_outcome in zip(
-                    legs, plan.batch.order_ids, plan.reservations, outcomes, strict=True
+                self._book(leg, order_id, reservation, leg_outcome, entry)
+                for leg, order_id, reservation, leg_outcome, entry in zip(
+                    legs,
+                    plan.batch.order_ids,
+                    plan.reservations,
+                    outcomes,
+                    split_batch(plan.batch.body),
+                    strict=True,
                 )
             )
         finally:
@@ -203,6 +201,24 @@ class Pipeline:
             ),
             finished_ms=self._clock.time_ms(),
         )
+
+    def resend(self, order: TrackedOrder) -> OrderBatch | None:
+        """Return the POST of an unknown order's own signed bytes; None while trading is off."""
+        if not self._gate.enabled:
+            return None
+        body = b"[" + order.entry + b"]"
+        seconds = self._clock.time_ms() // 1000
+        return OrderBatch(
+            path=_ORDERS_PATH,
+            body=body,
+            headers=self._auth.headers(seconds, "POST", _ORDERS_PATH, body),
+            order_ids=(order.order_id,),
+        )
+
+    def finish_resend(self, order: TrackedOrder, outcome: Outcome) -> None:
+        """Book the outcome of such a POST."""
+        (learnt,) = classify([_sent(order.leg, order.order_id)], outcome)
+        self._tracker.book_resend(order.order_id, learnt)
 
     def skip(self, signal: Signal, reason: SkipReason, detail: str) -> TradeResult:
         """Return a skipped result for a signal that never started."""
@@ -279,10 +295,15 @@ class Pipeline:
         return msgspec.structs.replace(order, timestamp_ms=time_ms, builder=self._builder)
 
     def _book(
-        self, leg: PricedLeg, order_id: OrderId, reservation: Reservation, outcome: LegOutcome
+        self,
+        leg: PricedLeg,
+        order_id: OrderId,
+        reservation: Reservation,
+        outcome: LegOutcome,
+        entry: bytes,
     ) -> LegResult:
         fee = self._tracker.book_answer(
-            order_id=order_id, leg=leg, reservation=reservation, outcome=outcome
+            order_id=order_id, leg=leg, reservation=reservation, outcome=outcome, entry=entry
         )
         return LegResult(
             state=outcome.state,
@@ -308,6 +329,16 @@ _GATE_DETAILS: Final = {
     SkipReason.ALREADY_SUBMITTING: "another submission is without its answer (max_in_flight)",
     SkipReason.COOLDOWN_ACTIVE: "the last execution is too recent (opportunity_timeout_ms)",
 }
+
+
+def _sent(leg: PricedLeg, order_id: OrderId) -> SentLeg:
+    return SentLeg(
+        order_id=order_id,
+        side=leg.side,
+        order_type=leg.order_type,
+        maker_micro=leg.maker_micro,
+        taker_micro=leg.taker_micro,
+    )
 
 
 def _shortage(shortage: Shortage) -> Skip:

@@ -16,6 +16,7 @@ from polyexec.core.candidates import WORST_FEE_RATE_MICRO, PricedLeg
 from polyexec.core.ledger import COLLATERAL, Ledger, Reservation
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Clock, Fill
+from polyexec.core.resolution import NextStep, ResolutionPolicy, UnknownOrder
 from polyexec.enums import LegState, Side
 from polyexec.models import OrderId
 from polyexec.numbers import MICRO, PRICE_SCALE
@@ -51,33 +52,45 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 _NOTHING: Final = Flow()
+_DEFAULT_RESOLUTION: Final = ResolutionPolicy()
+_FATE_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED})
 
 
 class TrackedOrder:
     """One of our orders, and what the ledger has booked for it so far.
 
-    ``flows`` keeps each movement with its time, because a balance that was taken later contains
-    it: a correction of such a movement must not count again.
+    ``entry`` is the signed order as it was sent; ``unknown`` says when to ask for an order whose
+    fate is not known. ``flows`` keeps each movement with its time, because a balance that was
+    taken later contains it: a correction of such a movement must not count again.
     """
 
     __slots__ = (
         "answer",
         "answer_ms",
+        "entry",
         "flows",
         "leg",
         "order_id",
         "reservation",
         "state",
         "times",
+        "unknown",
     )
 
     def __init__(
-        self, order_id: OrderId, leg: PricedLeg, reservation: Reservation, state: LegState
+        self,
+        order_id: OrderId,
+        leg: PricedLeg,
+        reservation: Reservation,
+        state: LegState,
+        entry: bytes,
     ) -> None:
         self.order_id = order_id
         self.leg = leg
         self.reservation = reservation
         self.state = state
+        self.entry = entry
+        self.unknown: UnknownOrder | None = None
         self.answer = _NOTHING
         self.answer_ms = 0
         self.flows: dict[int, Flow] = {}
@@ -100,9 +113,12 @@ class TrackedOrder:
 class OrderTracker:
     """Books answers and fills of orders into the ledger. Every method is atomic."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, clock: Clock, resolution: ResolutionPolicy = _DEFAULT_RESOLUTION
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._resolution = resolution
         self._lock = threading.Lock()
         self._orders: dict[OrderId, TrackedOrder] = {}
 
@@ -113,21 +129,74 @@ class OrderTracker:
             return tuple(self._orders.values())
 
     def book_answer(
-        self, *, order_id: OrderId, leg: PricedLeg, reservation: Reservation, outcome: LegOutcome
+        self,
+        *,
+        order_id: OrderId,
+        leg: PricedLeg,
+        reservation: Reservation,
+        outcome: LegOutcome,
+        entry: bytes = b"",
     ) -> int:
         """Book what the answer to the POST says of a leg; return the fee that was booked."""
-        order = TrackedOrder(order_id, leg, reservation, outcome.state)
+        order = TrackedOrder(order_id, leg, reservation, outcome.state, entry)
         with self._lock:
-            if outcome.filled_micro:
-                fee = total_fee_bound(leg, outcome.filled_micro, outcome.paid_micro)
-                order.answer = Flow(outcome.filled_micro, outcome.paid_micro * PRICE_SCALE, fee)
-                order.answer_ms = self._clock.time_ms()
-                self._book(order, {order.answer_ms: order.answer})
-            if not outcome.state.is_open:
-                self._end(reservation)
-            if outcome.state.is_open or outcome.filled_micro:
-                self._orders[order_id] = order
+            self._learn(order, outcome)
             return order.fee_micro
+
+    def book_resend(self, order_id: OrderId, outcome: LegOutcome) -> None:
+        """Book the answer to the same signed bytes, sent again.
+
+        Only an acceptance tells something. A refusal is one of the second copy: the first may be
+        the very reason, as its money is missing now.
+        """
+        with self._lock:
+            order = self._orders.get(order_id)
+            if order is None or order.unknown is None:
+                return
+            if outcome.state.is_accepted:
+                order.state = outcome.state
+                self._learn(order, outcome)
+            elif outcome.state is not LegState.NOT_SENT:
+                order.unknown.resent(self._clock.time_ms())
+
+    def not_found(self, order_id: OrderId, asked_ms: int) -> NextStep:
+        """Book that the exchange does not know an order, as of a question at ``asked_ms``.
+
+        After enough evidence the order is taken to be absent, and its money is free again.
+        """
+        with self._lock:
+            order = self._orders.get(order_id)
+            if order is None or order.unknown is None:
+                return NextStep.ASK
+            step = order.unknown.not_found(asked_ms, self._clock.time_ms())
+            if step is NextStep.RESEND and not order.entry:
+                step = NextStep.ASK
+            if step is NextStep.ABSENT:
+                self._forget(order)
+            return step
+
+    def not_answered(self, order_id: OrderId) -> None:
+        """Book that a question for an order failed, which says nothing about it."""
+        with self._lock:
+            order = self._orders.get(order_id)
+            if order is not None and order.unknown is not None:
+                order.unknown.not_answered(self._clock.time_ms())
+
+    def give_up(self, order_id: OrderId) -> bool:
+        """Take an unknown order to be absent because a person says so; False: it is not unknown."""
+        with self._lock:
+            order = self._orders.get(order_id)
+            if order is None or order.unknown is None:
+                return False
+            self._forget(order)
+            return True
+
+    @property
+    def unknown_orders(self) -> tuple[TrackedOrder, ...]:
+        """Orders whose fate is not known, the one to ask for first ahead."""
+        with self._lock:
+            found = [order for order in self._orders.values() if order.unknown is not None]
+        return tuple(sorted(found, key=_due_ms))
 
     def book_fills(
         self, order_id: OrderId, fills: Sequence[Fill], state: LegState, fee_rule: FeeRule
@@ -143,9 +212,34 @@ class OrderTracker:
                 return  # not ours, or older than what is proved already
             self._book(order, self._flows(order, fills, fee_rule))
             order.state = state
+            self._watch(order)
             if not state.is_open:
-                self._end(order.reservation)
-                del self._orders[order_id]
+                self._forget(order)
+
+    def _learn(self, order: TrackedOrder, outcome: LegOutcome) -> None:
+        """Book what an answer says of an order whose fills are not known yet."""
+        if outcome.filled_micro:
+            fee = total_fee_bound(order.leg, outcome.filled_micro, outcome.paid_micro)
+            order.answer = Flow(outcome.filled_micro, outcome.paid_micro * PRICE_SCALE, fee)
+            order.answer_ms = self._clock.time_ms()
+            self._book(order, {order.answer_ms: order.answer})
+        self._watch(order)
+        if not outcome.state.is_open:
+            self._end(order.reservation)
+        if outcome.state.is_open or outcome.filled_micro:
+            self._orders[order.order_id] = order
+        else:
+            self._orders.pop(order.order_id, None)
+
+    def _watch(self, order: TrackedOrder) -> None:
+        if order.state not in _FATE_UNKNOWN:
+            order.unknown = None
+        elif order.unknown is None:
+            order.unknown = UnknownOrder(self._resolution, self._clock.time_ms())
+
+    def _forget(self, order: TrackedOrder) -> None:
+        self._end(order.reservation)
+        del self._orders[order.order_id]
 
     def _flows(
         self, order: TrackedOrder, fills: Sequence[Fill], fee_rule: FeeRule
@@ -205,6 +299,10 @@ class OrderTracker:
         if held:
             self._ledger.spend(reservation, held, at_ms=at_ms)
         self._ledger.book(reservation.asset, held - micro, at_ms=at_ms)
+
+
+def _due_ms(order: TrackedOrder) -> int:
+    return order.unknown.due_ms if order.unknown else 0
 
 
 def _round(scaled: int, leg: PricedLeg) -> int:
