@@ -1,0 +1,147 @@
+"""Execution library for Polymarket bots: one call from signal to orders and their true outcome.
+
+>>> result = await executor.submit(signal)
+
+Importing it starts nothing: no thread, no loop policy, no file, no connection. ``polyexec.paper``
+is loaded when it is first used.
+"""
+
+from polyexec import paper, sync
+from polyexec.build import build_info
+from polyexec.clob.client import ClobClient
+from polyexec.clob.venue import ClobVenue
+from polyexec.config import ExecutorConfig, Secret
+from polyexec.core.amounts import apply_slippage, limit_amounts, market_amounts, taker_fee
+from polyexec.core.auth import ApiCredentials, l1_headers, l2_signature
+from polyexec.core.orders import Amounts, Order, SignedOrder, encode_order, encode_orders
+from polyexec.core.ports import (
+    Answer,
+    BalanceSnapshot,
+    Clock,
+    Fill,
+    NoAnswer,
+    OrderBatch,
+    OrderStatus,
+    Venue,
+)
+from polyexec.core.signer import OrderSigner
+from polyexec.core.wallets import deposit_wallet, proxy_wallet, safe_wallet
+from polyexec.enums import (
+    Generation,
+    LegState,
+    OrderType,
+    RejectCode,
+    SentState,
+    Side,
+    SignatureType,
+    SkipReason,
+    Strategy,
+    VenueMode,
+)
+from polyexec.errors import (
+    AuthError,
+    ConfigError,
+    InputError,
+    InternalError,
+    NotSentError,
+    OutcomeUnknownError,
+    PolyexecError,
+    RateLimitedError,
+    SigningError,
+    TransportError,
+    UnexpectedResponseError,
+    UsageError,
+    VenueError,
+    VenueModeError,
+)
+from polyexec.executor import Executor, SystemClock
+from polyexec.models import (
+    ArbSignal,
+    ConditionId,
+    Leg,
+    LegsSignal,
+    Market,
+    OrderId,
+    Quote,
+    Signal,
+    TokenId,
+    TopOfBook,
+)
+from polyexec.reconciliation import Reconciliation
+from polyexec.results import Latency, LegResult, TradeResult
+from polyexec.submission import Submission
+
+__all__ = [
+    "Amounts",
+    "Answer",
+    "ApiCredentials",
+    "ArbSignal",
+    "AuthError",
+    "BalanceSnapshot",
+    "ClobClient",
+    "ClobVenue",
+    "Clock",
+    "ConditionId",
+    "ConfigError",
+    "Executor",
+    "ExecutorConfig",
+    "Fill",
+    "Generation",
+    "InputError",
+    "InternalError",
+    "Latency",
+    "Leg",
+    "LegResult",
+    "LegState",
+    "LegsSignal",
+    "Market",
+    "NoAnswer",
+    "NotSentError",
+    "Order",
+    "OrderBatch",
+    "OrderId",
+    "OrderSigner",
+    "OrderStatus",
+    "OrderType",
+    "OutcomeUnknownError",
+    "PolyexecError",
+    "Quote",
+    "RateLimitedError",
+    "Reconciliation",
+    "RejectCode",
+    "Secret",
+    "SentState",
+    "Side",
+    "Signal",
+    "SignatureType",
+    "SignedOrder",
+    "SigningError",
+    "SkipReason",
+    "Strategy",
+    "Submission",
+    "SystemClock",
+    "TokenId",
+    "TopOfBook",
+    "TradeResult",
+    "TransportError",
+    "UnexpectedResponseError",
+    "UsageError",
+    "Venue",
+    "VenueError",
+    "VenueMode",
+    "VenueModeError",
+    "apply_slippage",
+    "build_info",
+    "deposit_wallet",
+    "encode_order",
+    "encode_orders",
+    "l1_headers",
+    "l2_signature",
+    "limit_amounts",
+    "market_amounts",
+    "paper",
+    "proxy_wallet",
+    "safe_wallet",
+    "sync",
+    "taker_fee",
+]

@@ -1,0 +1,1 @@
+"""The readable twin of ``_fast``: the specification, the test oracle and the fallback."""

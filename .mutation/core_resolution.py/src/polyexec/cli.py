@@ -1,0 +1,147 @@
+"""The command line: ``polyexec --help`` explains each command in a line."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from polyexec.account import build_signer
+from polyexec.build import build_info
+from polyexec.config import ExecutorConfig
+from polyexec.core.amounts import limit_amounts, market_amounts
+from polyexec.core.orders import Amounts, Order, encode_order
+from polyexec.enums import Generation, OrderType
+from polyexec.errors import PolyexecError
+from polyexec.models import Leg, LegsSignal
+from polyexec.numbers import from_micro
+from polyexec.sync import Executor as SyncExecutor
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except PolyexecError as error:
+        print(f"polyexec: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="polyexec", description="Execution for Polymarket bots.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    demo = commands.add_parser("demo", help="trade a generated market on a local paper exchange")
+    demo.add_argument("--seed", type=int, default=1, help="of the generated market")
+    demo.add_argument("--steps", type=int, default=400, help="updates of the generated market")
+    demo.add_argument("--replay", type=Path, help="recorded quotes or frames instead")
+    demo.add_argument("--quiet", action="store_true", help="only the closing table")
+    demo.set_defaults(run=_demo)
+
+    replay = commands.add_parser("replay", help="trade recorded markets on a local paper exchange")
+    replay.add_argument("replay", type=Path, help="file or folder")
+    replay.add_argument("--quiet", action="store_true", help="only the closing table")
+    replay.set_defaults(run=_demo, seed=1, steps=0)
+
+    sign = commands.add_parser("sign", help="sign an order and print the body of POST /order")
+    _add_order_arguments(sign)
+    sign.set_defaults(run=_sign)
+
+    submit = commands.add_parser(
+        "submit", help="send one order to the exchange of the settings and print what happened"
+    )
+    _add_order_arguments(submit)
+    submit.set_defaults(run=_submit)
+
+    build = commands.add_parser("build-info", help="which compiled parts and libraries are in use")
+    build.set_defaults(run=_build_info)
+    return parser
+
+
+def _add_order_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("token_id")
+    parser.add_argument("side", choices=("BUY", "SELL"))
+    parser.add_argument("price")
+    parser.add_argument("size")
+    parser.add_argument("--tick-size", default="0.01")
+    parser.add_argument("--order-type", default="GTC", choices=("GTC", "FOK", "FAK"))
+    parser.add_argument("--neg-risk", action="store_true")
+    parser.add_argument("--generation", default="2", choices=("1", "2", "3"))
+    parser.add_argument("--dotenv", type=Path, help="read settings from this file too")
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from polyexec.demo.run import run_demo  # noqa: PLC0415  the exchange is needed here only
+
+    summary = asyncio.run(
+        run_demo(seed=options.seed, steps=options.steps, replay=options.replay, quiet=options.quiet)
+    )
+    return 0 if summary.reconciled and not summary.unknown else 1
+
+
+def _sign(options: argparse.Namespace) -> int:
+    config = ExecutorConfig.from_env(dotenv=options.dotenv)
+    kind = OrderType(options.order_type)
+    amounts = (
+        _immediate_amounts(options)
+        if kind.is_immediate
+        else limit_amounts(options.price, options.size, options.side, tick_size=options.tick_size)
+    )
+    signed = build_signer(config).sign(
+        Order(
+            generation=Generation(options.generation),
+            token_id=options.token_id,
+            side=options.side,
+            maker_micro=amounts.maker_micro,
+            taker_micro=amounts.taker_micro,
+            neg_risk=options.neg_risk,
+            builder=config.builder_code,
+        )
+    )
+    owner = config.api_key.reveal() or "00000000-0000-0000-0000-000000000000"
+    print(encode_order(signed, owner=owner, order_type=kind).decode())
+    return 0
+
+
+def _immediate_amounts(options: argparse.Namespace) -> Amounts:
+    """Return the amounts of an order that is given in shares but may be sized in dollars."""
+    resting = limit_amounts(options.price, options.size, "BUY", tick_size=options.tick_size)
+    amount = resting.maker_micro if options.side == "BUY" else resting.taker_micro
+    return market_amounts(
+        from_micro(amount), options.price, options.side, tick_size=options.tick_size
+    )
+
+
+def _submit(options: argparse.Namespace) -> int:
+    """Send the order through the whole path; REAL_TRADING_ENABLED must say true."""
+    config = ExecutorConfig.from_env(dotenv=options.dotenv)
+    leg = Leg(
+        options.token_id,
+        options.side,
+        options.price,
+        options.size,
+        options.order_type,
+        neg_risk=options.neg_risk,
+        tick_size=options.tick_size,
+        generation=options.generation,
+    )
+    with SyncExecutor(config) as executor:
+        result = executor.submit(LegsSignal([leg])).result()
+    if result.skipped is not None:
+        print(f"skipped {result.skipped}: {result.detail}")
+    for one in result.legs:
+        error = f" ({one.error})" if one.error else ""
+        print(f"{one.state} {one.order_id} filled {one.filled_size} of {one.size}{error}")
+    return 0 if result.success else 1
+
+
+def _build_info(options: argparse.Namespace) -> int:
+    print(json.dumps(build_info(), indent=2))
+    return 0

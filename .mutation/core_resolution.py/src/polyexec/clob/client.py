@@ -1,0 +1,430 @@
+"""The exchange's cold endpoints: keys, metadata, books, balances, orders, trades, cancels.
+
+Nothing here is on the path of an order. httpx does the work; its faults are mapped once, in
+``_exchange``.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from polyexec.clob import wire
+from polyexec.clob.http2 import quiet_hpack
+from polyexec.clob.origin import default_ssl_context, parse_origin
+from polyexec.core.auth import ApiCredentials, L2Signer, l1_headers
+from polyexec.core.ports import Fill, OrderStatus
+from polyexec.enums import Generation, Side, SignatureType
+from polyexec.errors import (
+    NotSentError,
+    OutcomeUnknownError,
+    UnexpectedResponseError,
+    UsageError,
+    VenueError,
+)
+from polyexec.models import ConditionId, Market, OrderId, TokenId
+from polyexec.parsing import parse_token_id
+
+__all__ = ["ClobClient"]
+
+_MAX_ANSWER = 32 * 1024 * 1024
+_MAX_PAGES = 1000
+_CANCEL_BATCH = 1000
+# Nothing of the request can have reached the exchange.
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.ProxyError,
+)
+
+
+T = TypeVar("T")
+
+
+class ClobClient:
+    """Asks the exchange. Use it on one event loop; close it when done.
+
+    Parameters
+    ----------
+    url : str
+        ``https://host[:port]``; no other host is ever contacted and redirects are not followed.
+    signer : L2Signer or None
+        Authenticates private calls; without it they raise ``UsageError``.
+    signature_type : SignatureType
+        Selects the wallet whose balance is asked for.
+    chain_id : int
+        For L1 signatures.
+    ssl_context : ssl.SSLContext or None
+        The only way to change what is trusted.
+    timeout_s : float
+        For connecting, and for every wait for the peer.
+    now_s : callable
+        Unix time in seconds, for the signed timestamps.
+
+    Raises
+    ------
+    ConfigError
+        The URL is not an https host.
+
+    Notes
+    -----
+    Every method raises ``VenueError`` and its kin for a refusal, ``NotSentError`` when the
+    exchange was not reached, ``OutcomeUnknownError`` when no answer came.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        signer: L2Signer | None = None,
+        signature_type: SignatureType = SignatureType.POLY_GNOSIS_SAFE,
+        chain_id: int = 137,
+        ssl_context: ssl.SSLContext | None = None,
+        timeout_s: float = 5.0,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.origin = parse_origin(url)
+        self._signer = signer
+        self._signature_type = signature_type
+        self._chain_id = chain_id
+        self._now_s = now_s
+        self._total_timeout_s = 6 * timeout_s
+        quiet_hpack()
+        # trust_env off: no proxy, no netrc and no certificate switch from the environment.
+        self._http = httpx.AsyncClient(
+            base_url=self.origin.url,
+            verify=default_ssl_context() if ssl_context is None else ssl_context,
+            http2=True,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=timeout_s,
+            limits=httpx.Limits(max_connections=10, max_keepalive_connections=10),
+            # No compression: the size limit then holds for what is read.
+            headers={"accept": "application/json", "accept-encoding": "identity"},
+        )
+
+    def __repr__(self) -> str:
+        return f"ClobClient({self.origin.url!r})"
+
+    async def __aenter__(self) -> "ClobClient":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    # API keys ------------------------------------------------------------------------------
+
+    async def create_api_key(self, private_key: str, *, nonce: int = 0) -> ApiCredentials:
+        """Create the credentials of a wallet; the exchange refuses with 400 when they exist."""
+        return wire.parse_credentials(
+            await self._l1("POST", "/auth/api-key", private_key, nonce=nonce)
+        )
+
+    async def derive_api_key(self, private_key: str, *, nonce: int = 0) -> ApiCredentials:
+        """Return the credentials that a wallet created earlier with the same nonce."""
+        return wire.parse_credentials(
+            await self._l1("GET", "/auth/derive-api-key", private_key, nonce=nonce)
+        )
+
+    async def create_or_derive_api_key(self, private_key: str, *, nonce: int = 0) -> ApiCredentials:
+        """Create the credentials, or return those that exist already."""
+        try:
+            return await self.create_api_key(private_key, nonce=nonce)
+        except VenueError as error:
+            # Only 400 says "exists"; deriving after anything else would hide a real fault.
+            if error.status != 400:
+                raise
+        return await self.derive_api_key(private_key, nonce=nonce)
+
+    async def api_keys(self) -> tuple[str, ...]:
+        """Return the ids of the wallet's API keys."""
+        return wire.parse_api_keys(await self._l2("GET", "/auth/api-keys"))
+
+    async def delete_api_key(self) -> None:
+        """Delete the API key that this client uses."""
+        await self._l2("DELETE", "/auth/api-key")
+
+    # Market data -----------------------------------------------------------------------------
+
+    async def time(self) -> int:
+        """Return the exchange's clock, unix seconds."""
+        return _expect(await self._get("/time"), int, "time")
+
+    async def version(self) -> int:
+        """Return the order version the exchange names; it does not tell V2 from V3 markets."""
+        fields = _expect(await self._get("/version"), dict, "version")
+        return _expect(fields.get("version"), int, "version")
+
+    async def tick_size(self, token_id: TokenId) -> int:
+        """Return the tick in ten-thousandths of a dollar."""
+        return wire.parse_tick(await self._get("/tick-size", token_id=parse_token_id(token_id)))
+
+    async def neg_risk(self, token_id: TokenId) -> bool:
+        """Return whether the market is a neg-risk one."""
+        value = await self._get("/neg-risk", token_id=parse_token_id(token_id))
+        return _expect(_expect(value, dict, "neg_risk").get("neg_risk"), bool, "neg_risk")
+
+    async def fee_rate(self, token_id: TokenId) -> int:
+        """Return the V1 base fee in basis points; in V2 markets :meth:`market` has the fee."""
+        value = await self._get("/fee-rate", token_id=parse_token_id(token_id))
+        return _expect(_expect(value, dict, "base_fee").get("base_fee"), int, "base_fee")
+
+    async def market(self, condition_id: ConditionId, token_id: TokenId) -> Market:
+        """Return the market of a condition, seen from one of its tokens."""
+        token_id = parse_token_id(token_id)
+        return wire.parse_market(
+            await self._get(f"/clob-markets/{_segment(condition_id)}"), token_id
+        )
+
+    async def market_by_token(self, token_id: TokenId) -> Market:
+        """Return the market of a token; two requests."""
+        return await self.market(await self.condition_of(token_id), token_id)
+
+    async def condition_of(self, token_id: TokenId) -> ConditionId:
+        """Return the condition that a token belongs to."""
+        path = f"/markets-by-token/{parse_token_id(token_id)}"
+        return wire.parse_condition_id(await self._get(path))
+
+    async def book(self, token_id: TokenId) -> wire.Book:
+        """Return the order book of a token."""
+        return wire.parse_book(await self._get("/book", token_id=parse_token_id(token_id)))
+
+    async def books(self, token_ids: Sequence[TokenId]) -> tuple[wire.Book, ...]:
+        """Return several books; those the exchange does not have are left out."""
+        body = msgspec.json.encode([{"token_id": parse_token_id(t)} for t in token_ids])
+        return wire.parse_books(await self._call("POST", "/books", body=body))
+
+    async def price(self, token_id: TokenId, side: Side) -> Decimal:
+        """Return the best price of a side of the book."""
+        value = await self._get("/price", token_id=parse_token_id(token_id), side=side.value)
+        return wire.parse_price(value, "price")
+
+    async def midpoint(self, token_id: TokenId) -> Decimal:
+        """Return the middle of the book; it may lie between two ticks."""
+        value = await self._get("/midpoint", token_id=parse_token_id(token_id))
+        return wire.parse_price(value, "mid")
+
+    # Account ---------------------------------------------------------------------------------
+
+    async def balance_allowance(self, token_id: TokenId | None = None) -> wire.BalanceAllowance:
+        """Return the collateral, or the shares of a token, as the exchange's cache has it."""
+        query = self._balance_query(token_id)
+        return wire.parse_balance(await self._l2("GET", "/balance-allowance", **query))
+
+    async def update_balance_allowance(self, token_id: TokenId | None = None) -> None:
+        """Ask the exchange to read the chain again: after a deposit or an approval."""
+        query = self._balance_query(token_id)
+        # Its body says nothing and is not always JSON.
+        await self._l2("GET", "/balance-allowance/update", parse=False, **query)
+
+    async def order(self, order_id: OrderId) -> OrderStatus | None:
+        """Return an order in any state, or None when the exchange does not know it.
+
+        Not knowing it right after a time-out proves nothing: it may still appear.
+        """
+        try:
+            value = await self._l2("GET", f"/data/order/{_segment(order_id)}")
+        except VenueError as error:
+            if error.status != 404:
+                raise
+            value = None
+        if value:
+            return wire.parse_order(value)
+        # The list also answers for single orders, and has known some that the other did not.
+        page = wire.parse_order_page(await self._l2("GET", "/data/orders", id=order_id))
+        return next((o for o in page.items if o.order_id == order_id), None)
+
+    async def open_orders(
+        self, *, market: ConditionId | None = None, token_id: TokenId | None = None
+    ) -> tuple[OrderStatus, ...]:
+        """Return every open order, of one market or token when given."""
+        query = _given(market=market, asset_id=token_id)
+        pages = self._pages("/data/orders", wire.parse_order_page, query)
+        return tuple([order async for page in pages for order in page])
+
+    async def trades(
+        self,
+        *,
+        trade_id: str | None = None,
+        market: ConditionId | None = None,
+        token_id: TokenId | None = None,
+        after_s: int | None = None,
+        before_s: int | None = None,
+    ) -> tuple[Fill, ...]:
+        """Return every fill of the account's trades, counterparties' fills included.
+
+        Pick one's own by order id: a maker's side, token and price differ from the trade's.
+        """
+        query = _given(
+            id=trade_id, market=market, asset_id=token_id, after=after_s, before=before_s
+        )
+        pages = self._pages("/data/trades", wire.parse_trade_page, query)
+        return tuple([fill async for page in pages for fill in page])
+
+    # Cancels ---------------------------------------------------------------------------------
+
+    async def cancel_order(self, order_id: OrderId) -> wire.CancelAnswer:
+        """Cancel one order."""
+        body = msgspec.json.encode({"orderID": order_id})
+        return wire.parse_cancel(await self._l2("DELETE", "/order", body=body))
+
+    async def cancel_orders(self, order_ids: Sequence[OrderId]) -> wire.CancelAnswer:
+        """Cancel orders, at most 1000 per request."""
+        ids = list(dict.fromkeys(order_ids))
+        canceled: list[OrderId] = []
+        kept: dict[OrderId, str] = {}
+        for start in range(0, len(ids), _CANCEL_BATCH):
+            body = msgspec.json.encode(ids[start : start + _CANCEL_BATCH])
+            answer = wire.parse_cancel(await self._l2("DELETE", "/orders", body=body))
+            canceled.extend(answer.canceled)
+            kept.update(answer.not_canceled)
+        return wire.CancelAnswer(canceled=tuple(canceled), not_canceled=kept)
+
+    async def cancel_all(self) -> wire.CancelAnswer:
+        """Cancel every open order of the account."""
+        return wire.parse_cancel(await self._l2("DELETE", "/cancel-all"))
+
+    async def cancel_market_orders(
+        self, *, market: ConditionId | None = None, token_id: TokenId | None = None
+    ) -> wire.CancelAnswer:
+        """Cancel the open orders of a market or token. With neither, ``UsageError``."""
+        query = _given(market=market, asset_id=token_id)
+        if not query:
+            raise UsageError("cancel_market_orders needs a market or a token; see cancel_all")
+        body = msgspec.json.encode(query)
+        return wire.parse_cancel(await self._l2("DELETE", "/cancel-market-orders", body=body))
+
+    # Requests --------------------------------------------------------------------------------
+
+    def _balance_query(self, token_id: TokenId | None) -> dict[str, Any]:
+        query: dict[str, Any] = {"signature_type": int(self._signature_type)}
+        if token_id is None:
+            return {"asset_type": "COLLATERAL", **query}
+        token_id = parse_token_id(token_id)
+        is_position = wire.generation_of(token_id) == Generation.EXCHANGE_V3
+        asset_type = "CONDITIONAL-V2" if is_position else "CONDITIONAL"
+        return {"asset_type": asset_type, "token_id": token_id, **query}
+
+    async def _pages(
+        self, path: str, parse: Callable[[Any], wire.Page], query: dict[str, Any]
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        cursor: str | None = wire.FIRST_CURSOR
+        seen: set[str] = set()
+        while cursor is not None:
+            # A cursor that comes back would page for ever.
+            if cursor in seen or len(seen) >= _MAX_PAGES:
+                raise UnexpectedResponseError(200, f"the pages of {path} do not end")
+            seen.add(cursor)
+            page = parse(await self._l2("GET", path, **query, next_cursor=cursor))
+            yield page.items
+            cursor = page.next_cursor
+
+    async def _get(self, path: str, **query: Any) -> Any:
+        return await self._call("GET", path, query=query)
+
+    async def _l1(self, method: str, path: str, private_key: str, *, nonce: int) -> Any:
+        headers = l1_headers(
+            private_key, chain_id=self._chain_id, timestamp=int(self._now_s()), nonce=nonce
+        )
+        return await self._call(method, path, headers=headers)
+
+    async def _l2(
+        self, method: str, path: str, *, body: bytes = b"", parse: bool = True, **query: Any
+    ) -> Any:
+        if self._signer is None:
+            raise UsageError(f"{method} {path} needs API credentials")
+        # The signature covers the path without its query.
+        headers = self._signer.headers(int(self._now_s()), method, path, body)
+        return await self._call(method, path, headers=headers, query=query, body=body, parse=parse)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+        body: bytes = b"",
+        parse: bool = True,
+    ) -> Any:
+        fields = dict(headers or {})
+        if body:
+            fields["content-type"] = "application/json"
+        request = self._http.build_request(
+            method, path, headers=fields, params=query or None, content=body or None
+        )
+        try:
+            answer = await self._exchange(request)
+        except OutcomeUnknownError as error:
+            # A kept connection that died meanwhile: reading twice is harmless. Nothing else is.
+            if method != "GET" or isinstance(
+                error.__cause__, httpx.TimeoutException | TimeoutError
+            ):
+                raise
+            answer = await self._exchange(request)
+        status, content, answer_headers = answer
+        if not parse and 200 <= status < 300:
+            return None
+        return wire.parse_body(status, content, answer_headers)
+
+    async def _exchange(self, request: httpx.Request) -> tuple[int, bytes, Mapping[str, str]]:
+        what = f"{request.method} {request.url.path}"
+        try:
+            # httpx limits every wait; an answer that drips in has to end as well.
+            async with asyncio.timeout(self._total_timeout_s):
+                response = await self._http.send(request, stream=True)
+                try:
+                    content = await _read_bounded(response)
+                finally:
+                    await response.aclose()
+        except _NOT_SENT as error:
+            raise NotSentError(f"{what}: {_describe(error)}") from error
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise OutcomeUnknownError(f"{what}: {_describe(error)}") from error
+        except RuntimeError as error:
+            # httpx says it so when the client is closed.
+            raise UsageError(f"{what}: {error}") from None
+        return response.status_code, content, response.headers
+
+
+async def _read_bounded(response: httpx.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > _MAX_ANSWER:
+            raise UnexpectedResponseError(
+                response.status_code, f"answer longer than {_MAX_ANSWER} bytes"
+            )
+    return bytes(content)
+
+
+def _describe(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _given(**query: Any) -> dict[str, Any]:
+    return {k: v for k, v in query.items() if v is not None}
+
+
+def _segment(value: str) -> str:
+    # It becomes a part of a path that is signed: nothing may lead elsewhere.
+    if not (value.isascii() and value.isalnum()):
+        raise UsageError("an id for a path must be letters and digits")
+    return value
+
+
+def _expect(value: Any, kind: type[T], name: str) -> T:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise UnexpectedResponseError(200, f"the answer has no readable {name!r}")
+    return value

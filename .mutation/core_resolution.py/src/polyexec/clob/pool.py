@@ -1,0 +1,247 @@
+"""The order transport: warm connections to one host, sends from any thread."""
+
+import asyncio
+import logging
+import random
+import ssl
+import time
+from collections.abc import Mapping
+from functools import partial
+
+from polyexec.clob.connection import OrderConnection, deliver, open_connection, outcome_future
+from polyexec.clob.origin import default_ssl_context, parse_origin
+from polyexec.core.ports import AnswerCallback, NoAnswer, Outcome
+from polyexec.errors import ConfigError, NotSentError, TransportError, UsageError
+
+__all__ = ["OrderTransport"]
+
+log = logging.getLogger("polyexec.clob")
+
+_MAX_CONNECTIONS = 10
+_FIRST_BACKOFF_S = 0.05
+_MAX_BACKOFF_S = 5.0
+_SHORT_LIFE_S = 1.0
+
+
+class OrderTransport:
+    """Keeps connections open and warm; :meth:`send` writes in the caller's own thread.
+
+    Parameters
+    ----------
+    url : str
+        ``https://host[:port]``; no other host is ever contacted.
+    ssl_context : ssl.SSLContext or None
+        The only way to change what is trusted. Its ALPN list is overwritten.
+    timeout_s : float
+        Without an answer so long after the write, the outcome of a request is unknown.
+    connect_timeout_s : float
+        For address, handshake and settings together.
+    size : int
+        Connections to keep, 1 to 10.
+    warm_interval_s : float
+        Every so often a connection carries ``GET warm_path``.
+    max_response_bytes : int
+        A longer answer is dropped with its connection.
+
+    Raises
+    ------
+    ConfigError
+        The URL is not https, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        timeout_s: float = 5.0,
+        connect_timeout_s: float = 5.0,
+        size: int = 1,
+        warm_interval_s: float = 20.0,
+        warm_path: str = "/ok",
+        max_response_bytes: int = 4 * 1024 * 1024,
+    ) -> None:
+        if not 1 <= size <= _MAX_CONNECTIONS:
+            raise ConfigError(f"size: {size} is not between 1 and {_MAX_CONNECTIONS} connections")
+        for name, value in (
+            ("timeout_s", timeout_s),
+            ("connect_timeout_s", connect_timeout_s),
+            ("warm_interval_s", warm_interval_s),
+        ):
+            if not 0 < value <= 86_400:
+                raise ConfigError(f"{name}: {value} is not between 0 and 86400 seconds")
+        self.origin = parse_origin(url)
+        self._context = default_ssl_context() if ssl_context is None else ssl_context
+        self._timeout_s = timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._size = size
+        self._warm_interval_s = warm_interval_s
+        self._warm_path = warm_path
+        self._max_response_bytes = max_response_bytes
+        # Replaced whole by the loop's thread, so that any thread may read it without a lock.
+        self._usable: tuple[OrderConnection, ...] = ()
+        self._draining: set[OrderConnection] = set()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._why_not = "the transport is not open"
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"OrderTransport({self.origin.url!r}, {len(self._usable)} connected)"
+
+    @property
+    def connected(self) -> int:
+        """Connections that take requests now."""
+        return len(self._usable)
+
+    async def open(self) -> None:
+        """Connect and warm every connection on the running loop, and keep them so.
+
+        Raises
+        ------
+        NotSentError
+            The first attempt failed; nothing is left running.
+        UsageError
+            It was opened before.
+        """
+        if self._keepers or self._closed:
+            raise UsageError("a transport is opened once")
+        loop = asyncio.get_running_loop()
+        firsts = [loop.create_future() for _ in range(self._size)]
+        for first in firsts:
+            keeper = asyncio.create_task(self._keep(first))
+            keeper.add_done_callback(partial(_report_keeper, first))
+            self._keepers.append(keeper)
+        try:
+            await asyncio.gather(*firsts)
+        except BaseException:
+            await self.close()
+            await asyncio.gather(*firsts, return_exceptions=True)
+            raise
+
+    async def close(self) -> None:
+        """Close every connection. Requests still without an answer are of unknown outcome."""
+        self._closed = True
+        self._why_not = "the transport is closed"
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        connections, self._usable = {*self._usable, *self._draining}, ()
+        self._draining.clear()
+        for connection in connections:
+            connection.close("closed by us before the answer came")
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        on_outcome: AnswerCallback,
+    ) -> None:
+        """Write one request; when this returns, the kernel has it or it certainly was not sent.
+
+        Callable from any thread. ``on_outcome`` is called exactly once, from any thread, possibly
+        before this returns, and network trouble is always an outcome, never an exception.
+        """
+        usable = self._usable
+        if len(usable) > 1:
+            usable = tuple(sorted(usable, key=_in_flight))
+        refused = ""
+        for connection in usable:
+            refused = connection.send(method, path, headers, body, on_outcome)
+            if not refused:
+                return
+        error = NotSentError(f"not sent: {refused or self._why_not}")
+        deliver([(on_outcome, NoAnswer(error=error, received_ns=time.perf_counter_ns()))])
+
+    async def request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> Outcome:
+        """Send and wait. On the loop of :meth:`open`."""
+        outcome, settle = outcome_future()
+        self.send(method, path, headers, body, settle)
+        return await outcome
+
+    async def _keep(self, first: asyncio.Future[None]) -> None:
+        """Keep one connection of the pool open and warm."""
+        failures = 0
+        while True:
+            try:
+                connection = await self._connect()
+            except TransportError as error:
+                if not first.done():
+                    first.set_exception(error)
+                    return
+                failures += 1
+                self._why_not = str(error)
+                log.warning("connect_failed", extra={"reason": str(error), "attempt": failures})
+                await _back_off(failures)
+                continue
+            since = time.monotonic()
+            self._usable = (*self._usable, connection)
+            log.info("connected", extra={"host": self.origin.authority})
+            try:
+                await self._warm(connection)
+                if not first.done():
+                    first.set_result(None)
+                await self._keep_warm(connection)
+            finally:
+                self._draining = {c for c in self._draining if not c.is_closed} | {connection}
+                self._usable = tuple(c for c in self._usable if c is not connection)
+            self._why_not = connection.reason
+            # A peer that accepts and hangs up at once must not be hammered.
+            failures = failures + 1 if time.monotonic() - since < _SHORT_LIFE_S else 0
+            if failures > 1:
+                await _back_off(failures)
+
+    async def _connect(self) -> OrderConnection:
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                return await open_connection(
+                    self.origin,
+                    self._context,
+                    timeout_s=self._timeout_s,
+                    max_response_bytes=self._max_response_bytes,
+                )
+        except TimeoutError:
+            raise NotSentError(
+                f"{self.origin.authority} was not ready within {self._connect_timeout_s:g} s"
+            ) from None
+
+    async def _keep_warm(self, connection: OrderConnection) -> None:
+        while not connection.retired.is_set():
+            # Jitter, so that a fleet of bots does not knock in step.
+            interval_s = self._warm_interval_s * random.uniform(0.9, 1.0)  # noqa: S311
+            try:
+                async with asyncio.timeout(interval_s):
+                    await connection.retired.wait()
+            except TimeoutError:
+                await self._warm(connection)
+
+    async def _warm(self, connection: OrderConnection) -> None:
+        outcome, settle = outcome_future()
+        if connection.send("GET", self._warm_path, {}, b"", settle):
+            return
+        result = await outcome
+        if isinstance(result, NoAnswer):
+            connection.retire(f"the warmer got no answer ({result.error})")
+
+
+def _in_flight(connection: OrderConnection) -> int:
+    return connection.in_flight
+
+
+def _report_keeper(first: "asyncio.Future[None]", keeper: "asyncio.Task[None]") -> None:
+    if keeper.cancelled():
+        first.cancel()
+        return
+    error = keeper.exception()
+    if error is not None and not first.done():
+        first.set_exception(error)
+    elif error is not None:
+        log.critical("keeper_died", exc_info=error)
+
+
+async def _back_off(failures: int) -> None:
+    ceiling = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(failures, 10))
+    await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))  # noqa: S311

@@ -1,0 +1,623 @@
+"""Settings of an executor, from arguments or from the environment.
+
+``ExecutorConfig.from_env`` is the one place that reads ``os.environ``.
+"""
+
+import os
+import re
+import ssl
+import warnings
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal, NoReturn, TypeAlias
+from urllib.parse import urlsplit
+
+from polyexec.enums import OrderType, SignatureType
+from polyexec.errors import ConfigError, InputError
+from polyexec.numbers import Number, from_micro, to_decimal, to_micro
+from polyexec.parsing import parse_order_type
+from polyexec.records import Record
+
+__all__ = ["ExecutorConfig", "Mode", "Secret"]
+
+Mode: TypeAlias = Literal["live", "paper", "off"]
+
+DEFAULT_CLOB_URL: Final = "https://clob.polymarket.com"
+
+# Setting -> variables that may hold it. The mission's name comes first, the others are what the
+# official clients and well-known bots call the same thing. First found wins; two that disagree
+# are an error.
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "private_key": ("PRIVATE_KEY", "POLYMARKET_PRIVATE_KEY", "POLYMARKET_PK", "PK"),
+        "proxy_address": (
+            "PROXY_ADDRESS",
+            "POLYMARKET_FUNDER",
+            "POLYMARKET_FUNDER_ADDRESS",
+            "POLYMARKET_DEPOSIT_WALLET",
+            "POLYMARKET_PROXY_ADDRESS",
+        ),
+        "signer_address": ("SIGNER_ADDRESS",),
+        "signature_type": ("POLYMARKET_SIGNATURE_TYPE", "SIGNATURE_TYPE"),
+        "api_key": ("POLYMARKET_API_KEY", "CLOB_API_KEY"),
+        "api_secret": ("POLYMARKET_API_SECRET", "CLOB_SECRET"),
+        "api_passphrase": (
+            "POLYMARKET_API_PASSPHRASE",
+            "POLYMARKET_PASSPHRASE",
+            "CLOB_PASS_PHRASE",
+        ),
+        "clob_url": ("CLOB_URL", "CLOB_API_URL", "POLYMARKET_HOST"),
+        "chain_id": ("CHAIN_ID", "POLYMARKET_CHAIN_ID"),
+        "builder_code": ("POLYMARKET_BUILDER_CODE", "BUILDER_CODE"),
+        "trading_enabled": ("REAL_TRADING_ENABLED",),
+        "default_size": ("REAL_TRADE_SIZE",),
+        "slippage_enabled": ("SLIPPAGE_ENABLED",),
+        "min_pnl_threshold_percent": ("ARB_MIN_PNL_THRESHOLD",),
+        "opportunity_timeout_ms": ("ARB_COOLDOWN_MS",),
+        "min_profit_bps": ("ARB_MIN_PROFIT_BPS",),
+        "min_profit_abs": ("ARB_MIN_PROFIT_ABS",),
+        "engine_mode": ("ENGINE_MODE",),
+        "executor_mode": ("EXECUTOR_MODE",),
+        "telegram_bot_token": ("TELEGRAM_BOT_TOKEN",),
+        "telegram_chat_id": ("TELEGRAM_CHAT_ID",),
+    }
+)
+_ADDRESS: Final = re.compile(r"0[xX][0-9a-fA-F]{40}\Z")
+_BYTES32: Final = re.compile(r"0[xX][0-9a-fA-F]{64}\Z")
+
+
+class Secret:
+    """A text that shows as ``***`` everywhere and cannot be pickled or copied.
+
+    Parameters
+    ----------
+    value : str or Secret
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: "str | Secret") -> None:
+        self._value: str = value._value if isinstance(value, Secret) else value
+
+    def reveal(self) -> str:
+        """Return the text. Keep it out of logs, exceptions and long-lived objects."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("a Secret cannot be pickled or copied")
+
+
+class ExecutorConfig(Record):
+    """Every setting of an executor. Immutable; ``replace`` makes a changed copy.
+
+    Parameters
+    ----------
+    private_key : str or Secret
+        Key of the EOA that signs, hex. Empty: orders cannot be signed.
+    proxy_address : str
+        Wallet that holds the money (proxy, Safe or deposit wallet). Empty: the EOA itself.
+    signer_address : str
+        The EOA, to be checked against the key. Empty: derived from the key.
+    signature_type : SignatureType, int, str or None
+        ``None``: EOA without ``proxy_address``; with it, the wallet kind that the address derives
+        to, else POLY_GNOSIS_SAFE.
+    api_key, api_secret, api_passphrase : str or Secret
+        L2 credentials, all or none. None: created or derived with the key when the executor opens.
+    clob_url : str
+        ``https://`` root of the order book.
+    ssl_context : ssl.SSLContext or None
+        Trust for ``clob_url``; ``None``: the system's authorities. Verification cannot be
+        switched off by any variable.
+    chain_id : int
+        137 or 80002.
+    trading_enabled : bool
+        State of the trading switch at start.
+    default_size : number
+        Shares per leg of an ``ArbSignal`` that names no size.
+    min_pnl_threshold_percent : number
+        Least PnL in percent of cost, fees in.
+    slippage_enabled : bool
+        Price legs one step beyond the quote (``apply_slippage``).
+    opportunity_timeout_ms : int
+        Cooldown between executions; 0 switches it off.
+    max_in_flight : int
+        Submissions that may be without an answer at the same time.
+    queue_size : int
+        Signals that ``submit_nowait`` holds.
+    presign : int
+        Nonces prepared ahead of signing, up to 4096 (read "Security" first); 0: none.
+    order_type : OrderType or str
+        Of legs that name none. GTD only makes sense per leg.
+    post_timeout_s : float
+        Seconds after the write until the outcome of a POST counts as unknown.
+    warm_interval_s : float
+        Seconds between light requests that keep the connection warm.
+    follow_interval_s : float
+        Seconds between questions about orders that are not final (resting, unknown, or with fills
+        whose exact fee is not known yet).
+    unknown_absent_after_s : float or None
+        Seconds of answers that do not know an unknown order, until it is taken to be absent and its
+        money is free. ``None``: never; ``executor.give_up_unknown`` is then for a person.
+    unknown_resend_after_s : float or None
+        Seconds of the same until its signed bytes are sent once more, unchanged. ``None``: never.
+    builder_code : str
+        bytes32 hex put into every order; empty: zero.
+    min_profit_bps, min_profit_abs : number
+        Thresholds of the market engine.
+    engine_mode, executor_mode : "live", "paper" or "off"
+        ``paper`` trades on an embedded paper exchange, whatever ``clob_url`` says.
+    telegram_bot_token, telegram_chat_id, redis, database
+        For the observers; mappings hold the ``REDIS_*`` and ``DB_*`` variables.
+
+    Raises
+    ------
+    ConfigError
+        Naming the setting; never showing a secret.
+    """
+
+    __slots__ = (
+        "api_key",
+        "api_passphrase",
+        "api_secret",
+        "builder_code",
+        "chain_id",
+        "clob_url",
+        "database",
+        "default_size_micro",
+        "engine_mode",
+        "executor_mode",
+        "follow_interval_s",
+        "max_in_flight",
+        "min_pnl_threshold_percent",
+        "min_profit_abs",
+        "min_profit_bps",
+        "opportunity_timeout_ms",
+        "order_type",
+        "post_timeout_s",
+        "presign",
+        "private_key",
+        "proxy_address",
+        "queue_size",
+        "redis",
+        "signature_type",
+        "signer_address",
+        "slippage_enabled",
+        "sources",
+        "ssl_context",
+        "telegram_bot_token",
+        "telegram_chat_id",
+        "trading_enabled",
+        "unknown_absent_after_s",
+        "unknown_resend_after_s",
+        "warm_interval_s",
+    )
+    _shown = (
+        "private_key",
+        "proxy_address",
+        "signer_address",
+        "signature_type",
+        "api_key",
+        "api_secret",
+        "api_passphrase",
+        "clob_url",
+        "ssl_context",
+        "chain_id",
+        "trading_enabled",
+        "default_size",
+        "min_pnl_threshold_percent",
+        "slippage_enabled",
+        "opportunity_timeout_ms",
+        "max_in_flight",
+        "queue_size",
+        "presign",
+        "order_type",
+        "post_timeout_s",
+        "warm_interval_s",
+        "follow_interval_s",
+        "unknown_absent_after_s",
+        "unknown_resend_after_s",
+        "builder_code",
+        "min_profit_bps",
+        "min_profit_abs",
+        "engine_mode",
+        "executor_mode",
+        "telegram_bot_token",
+        "telegram_chat_id",
+        "redis",
+        "database",
+    )
+    private_key: Secret
+    proxy_address: str
+    signer_address: str
+    signature_type: SignatureType | None
+    api_key: Secret
+    api_secret: Secret
+    api_passphrase: Secret
+    clob_url: str
+    ssl_context: ssl.SSLContext | None
+    chain_id: int
+    trading_enabled: bool
+    default_size_micro: int
+    min_pnl_threshold_percent: Decimal
+    slippage_enabled: bool
+    opportunity_timeout_ms: int
+    max_in_flight: int
+    queue_size: int
+    presign: int
+    order_type: OrderType
+    post_timeout_s: float
+    warm_interval_s: float
+    follow_interval_s: float
+    unknown_absent_after_s: float | None
+    unknown_resend_after_s: float | None
+    builder_code: str
+    min_profit_bps: Decimal
+    min_profit_abs: Decimal
+    engine_mode: Mode
+    executor_mode: Mode
+    telegram_bot_token: Secret
+    telegram_chat_id: str
+    redis: Mapping[str, Secret]
+    database: Mapping[str, Secret]
+    sources: Mapping[str, str]
+    """Setting -> variable that supplied it, for ``doctor``."""
+
+    def __init__(
+        self,
+        private_key: str | Secret = "",
+        proxy_address: str = "",
+        signer_address: str = "",
+        signature_type: SignatureType | int | str | None = None,
+        *,
+        api_key: str | Secret = "",
+        api_secret: str | Secret = "",
+        api_passphrase: str | Secret = "",
+        clob_url: str = DEFAULT_CLOB_URL,
+        ssl_context: ssl.SSLContext | None = None,
+        chain_id: int = 137,
+        trading_enabled: bool = False,
+        default_size: Number = 10,
+        min_pnl_threshold_percent: Number = "0.1",
+        slippage_enabled: bool = False,
+        opportunity_timeout_ms: int = 5000,
+        max_in_flight: int = 1,
+        queue_size: int = 16,
+        presign: int = 0,
+        order_type: OrderType | str = OrderType.GTC,
+        post_timeout_s: float = 5.0,
+        warm_interval_s: float = 20.0,
+        follow_interval_s: float = 2.0,
+        unknown_absent_after_s: float | None = 120.0,
+        unknown_resend_after_s: float | None = None,
+        builder_code: str = "",
+        min_profit_bps: Number = 5,
+        min_profit_abs: Number = 0,
+        engine_mode: Mode = "live",
+        executor_mode: Mode = "live",
+        telegram_bot_token: str | Secret = "",
+        telegram_chat_id: str = "",
+        redis: Mapping[str, str | Secret] = MappingProxyType({}),
+        database: Mapping[str, str | Secret] = MappingProxyType({}),
+    ) -> None:
+        credentials = {
+            "api_key": _secret("api_key", api_key),
+            "api_secret": _secret("api_secret", api_secret),
+            "api_passphrase": _secret("api_passphrase", api_passphrase),
+        }
+        missing = [name for name, value in credentials.items() if not value]
+        if missing and len(missing) < len(credentials):
+            raise ConfigError(
+                f"{', '.join(missing)}: missing, while other API credentials are set; "
+                "give all three or none"
+            )
+        self._set(
+            private_key=_secret("private_key", private_key),
+            proxy_address=_address("proxy_address", proxy_address),
+            signer_address=_address("signer_address", signer_address),
+            signature_type=_signature_type(signature_type),
+            **credentials,
+            clob_url=_https_root(clob_url),
+            ssl_context=ssl_context,
+            chain_id=_one_of("chain_id", chain_id, (137, 80002)),
+            trading_enabled=_flag("trading_enabled", trading_enabled),
+            default_size_micro=_checked("default_size", to_micro, default_size),
+            min_pnl_threshold_percent=_checked(
+                "min_pnl_threshold_percent", to_decimal, min_pnl_threshold_percent
+            ),
+            slippage_enabled=_flag("slippage_enabled", slippage_enabled),
+            opportunity_timeout_ms=_whole("opportunity_timeout_ms", opportunity_timeout_ms, 0),
+            max_in_flight=_whole("max_in_flight", max_in_flight, 1),
+            queue_size=_whole("queue_size", queue_size, 1),
+            presign=_whole("presign", presign, 0, 4096),
+            order_type=_default_order_type(order_type),
+            post_timeout_s=_seconds("post_timeout_s", post_timeout_s),
+            warm_interval_s=_seconds("warm_interval_s", warm_interval_s),
+            follow_interval_s=_seconds("follow_interval_s", follow_interval_s),
+            unknown_absent_after_s=_optional_seconds(
+                "unknown_absent_after_s", unknown_absent_after_s
+            ),
+            unknown_resend_after_s=_optional_seconds(
+                "unknown_resend_after_s", unknown_resend_after_s
+            ),
+            builder_code=_builder_code(builder_code),
+            min_profit_bps=_checked("min_profit_bps", to_decimal, min_profit_bps),
+            min_profit_abs=_checked("min_profit_abs", to_decimal, min_profit_abs),
+            engine_mode=_one_of("engine_mode", engine_mode, ("live", "paper", "off")),
+            executor_mode=_one_of("executor_mode", executor_mode, ("live", "paper", "off")),
+            telegram_bot_token=_secret("telegram_bot_token", telegram_bot_token),
+            telegram_chat_id=telegram_chat_id,
+            redis=_secrets("redis", redis),
+            database=_secrets("database", database),
+            sources=MappingProxyType({}),
+        )
+
+    @property
+    def default_size(self) -> Decimal:
+        """Shares per leg."""
+        return from_micro(self.default_size_micro)
+
+    @property
+    def has_credentials(self) -> bool:
+        """L2 credentials were given."""
+        return bool(self.api_key)
+
+    def replace(self, **changes: Any) -> "ExecutorConfig":
+        """Return a copy with some settings changed."""
+        config = super().replace(**changes)
+        kept = {name: source for name, source in self.sources.items() if name not in changes}
+        config._set(sources=MappingProxyType(kept))
+        return config
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an ExecutorConfig holds secrets and cannot be pickled")
+
+    @classmethod
+    def from_env(
+        cls,
+        env: Mapping[str, str] | None = None,
+        dotenv: str | Path | None = None,
+    ) -> "ExecutorConfig":
+        """Read the settings from environment variables.
+
+        Parameters
+        ----------
+        env : mapping or None
+            Instead of ``os.environ``.
+        dotenv : path or None
+            A ``.env`` file (needs the ``dotenv`` extra). Variables that are set outside win.
+
+        Raises
+        ------
+        ConfigError
+            A value is malformed, or two names of one setting hold different values: the message
+            names both and shows neither.
+        """
+        values = dict(_read_dotenv(dotenv) if dotenv is not None else {})
+        values.update(os.environ if env is None else env)
+        found: dict[str, str] = {}
+        sources: dict[str, str] = {}
+        for setting, names in VARIABLES.items():
+            if setting == "private_key":
+                values = _with_key_files(values, names)
+            pick = _pick(values, names)
+            if pick is not None:
+                sources[setting], found[setting] = pick
+        arguments: dict[str, Any] = {}
+        for setting, text in found.items():
+            arguments[setting] = _PARSERS.get(setting, str)(text, sources[setting])
+        for setting, prefix in (("redis", "REDIS_"), ("database", "DB_")):
+            arguments[setting] = {
+                name: value for name, value in values.items() if name.startswith(prefix) and value
+            }
+        try:
+            config = cls(**arguments)
+        except ConfigError as error:
+            setting = re.split("[:=]", str(error))[0]
+            if setting not in sources:
+                raise
+            raise ConfigError(f"{sources[setting]}: {error}") from None
+        config._set(sources=MappingProxyType(sources))
+        return config
+
+
+def _pick(values: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, str] | None:
+    present = [(name, values[name].strip()) for name in names if values.get(name, "").strip()]
+    for name, value in present[1:]:
+        if value != present[0][1]:
+            raise ConfigError(
+                f"{present[0][0]} and {name} are both set, to different values; "
+                "they mean the same setting: unset one"
+            )
+    return present[0] if present else None
+
+
+def _with_key_files(values: dict[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    # PRIVATE_KEY_FILE=/run/secrets/key keeps the key itself out of the environment.
+    merged = dict(values)
+    for name in names:
+        path = values.get(f"{name}_FILE", "").strip()
+        if not path:
+            continue
+        try:
+            text = Path(path).read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as error:
+            kind = type(error).__name__
+        else:
+            kind = "" if text else "it is empty"
+        if kind:
+            # Outside the handler, because a decoding error carries what it read. And without the
+            # path: the key itself stands there when someone mistook the one name for the other.
+            raise ConfigError(f"{name}_FILE: the file cannot be used ({kind})")
+        if merged.get(name, "").strip() not in ("", text):
+            raise ConfigError(f"{name} and {name}_FILE hold different values: unset one")
+        merged[name] = text
+    return merged
+
+
+def _read_dotenv(path: str | Path) -> dict[str, str]:
+    try:
+        from dotenv import dotenv_values  # noqa: PLC0415  optional, only when asked for
+    except ImportError:
+        raise ConfigError(
+            "dotenv=... needs python-dotenv: pip install 'polyexec[dotenv]'"
+        ) from None
+    if not Path(path).is_file():
+        raise ConfigError(f"dotenv={str(path)!r}: no such file")
+    return {name: value for name, value in dotenv_values(path).items() if value is not None}
+
+
+def _parse_bool(text: str, name: str) -> bool:
+    lowered = text.lower()
+    if lowered in ("true", "1", "yes", "on"):
+        return True
+    if lowered in ("false", "0", "no", "off"):
+        return False
+    raise ConfigError(f"{name}={text!r}: must be true or false")
+
+
+def _parse_int(text: str, name: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{name}={text!r}: must be a whole number") from None
+
+
+def _parse_mode(text: str, name: str) -> str:
+    # The original's words: "rust" was its fast path, "js" switched that path off.
+    original = {"rust": "live", "js": "off"}
+    mode = text.lower()
+    if mode in original:
+        warnings.warn(
+            f"{name}={text} is the original system's word; read as {original[mode]!r}",
+            stacklevel=3,
+        )
+        return original[mode]
+    if mode not in ("live", "paper", "off"):
+        raise ConfigError(f"{name}={text!r}: must be live, paper or off")
+    return mode
+
+
+def _plain_text(text: str, name: str) -> str:
+    return text
+
+
+_PARSERS: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(VARIABLES, _plain_text),
+    **dict.fromkeys(("trading_enabled", "slippage_enabled"), _parse_bool),
+    **dict.fromkeys(("chain_id", "opportunity_timeout_ms"), _parse_int),
+    **dict.fromkeys(("engine_mode", "executor_mode"), _parse_mode),
+}
+
+
+def _checked(name: str, convert: Any, value: Number) -> Any:
+    try:
+        return convert(value, name)
+    except InputError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}={value!r}: must be True or False")
+    return value
+
+
+def _whole(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        upper = f", at most {most}" if most < 2**63 - 1 else ""
+        raise ConfigError(f"{name}={value!r}: must be a whole number, at least {least}{upper}")
+    return value
+
+
+def _optional_seconds(name: str, value: float | None) -> float | None:
+    return None if value is None else _seconds(name, value)
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
+        raise ConfigError(f"{name}={value!r}: must be seconds, above 0 and at most 86400")
+    return float(value)
+
+
+def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    if value not in allowed or type(value) is not type(allowed[0]):
+        raise ConfigError(f"{name}={value!r}: must be one of {', '.join(map(str, allowed))}")
+    return value
+
+
+def _address(name: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}={value!r}: must be a str")
+    if value and not _ADDRESS.match(value):
+        # Longer than an address may be the private key in the wrong place.
+        shown = repr(value) if len(value) < 48 else f"<{len(value)} characters>"
+        raise ConfigError(f"{name}={shown}: must be 0x and 40 hex digits")
+    return value
+
+
+def _signature_type(value: SignatureType | int | str | None) -> SignatureType | None:
+    if value is None:
+        return None
+    text = str(int(value)) if isinstance(value, int) else str(value).strip()
+    for kind in SignatureType:
+        if text in (str(kind.value), kind.name) and not isinstance(value, bool):
+            return kind
+    raise ConfigError(f"signature_type={value!r}: must be 0, 1, 2 or 3")
+
+
+def _https_root(url: str) -> str:
+    if not isinstance(url, str) or "@" in url:
+        raise ConfigError("clob_url: must be https://host or https://host:port, without a user")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ConfigError(f"clob_url={url!r}: is not a URL") from None
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(f"clob_url={url!r}: must be https://host or https://host:port")
+    if parts.path not in ("", "/"):
+        raise ConfigError(f"clob_url={url!r}: must be the root of a host, without a path")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"https://{host}" + (f":{port}" if port else "")
+
+
+def _default_order_type(value: OrderType | str) -> OrderType:
+    kind: OrderType = _checked("order_type", lambda given, _: parse_order_type(given), value)
+    if kind is OrderType.GTD:
+        raise ConfigError("order_type='GTD': needs an expiration, so give it per leg")
+    return kind
+
+
+def _builder_code(value: str) -> str:
+    if not isinstance(value, str) or (value and not _BYTES32.match(value)):
+        raise ConfigError(f"builder_code={value!r}: must be 0x and 64 hex digits")
+    return value.lower() if value else "0x" + "00" * 32
+
+
+def _secret(name: str, value: object) -> Secret:
+    if not isinstance(value, str | Secret):
+        raise ConfigError(f"{name}: must be a str, not {type(value).__name__}")
+    return Secret(value)
+
+
+def _secrets(name: str, values: Mapping[str, str | Secret]) -> Mapping[str, Secret]:
+    return MappingProxyType({key: _secret(f"{name}[{key}]", v) for key, v in values.items()})

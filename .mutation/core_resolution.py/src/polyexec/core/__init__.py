@@ -1,0 +1,1 @@
+"""The sans-I/O heart: decisions on integers, and the ports that adapters implement."""

@@ -1,0 +1,394 @@
+"""validate -> reserve -> price -> sign -> encode, and the way back from the answer to the result.
+
+``Pipeline.prepare`` turns a signal into the bytes of a POST, or into the reason why not;
+``Pipeline.finish`` turns its outcome into the money that moved and a ``TradeResult``. Neither does
+I/O. Whatever happens between, every reservation ends exactly once or stays held for an order that
+may live.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias, cast
+
+import msgspec
+
+from polyexec._impl import LegTable
+from polyexec.core.auth import ApiCredentials, L2Signer
+from polyexec.core.candidates import (
+    Edge,
+    PricedLeg,
+    PricingPolicy,
+    Skip,
+    check_edge,
+    check_liquidity,
+    check_size,
+    price_signal,
+    priced_legs,
+)
+from polyexec.core.gate import Gate
+from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage
+from polyexec.core.orders import Order, encode_orders, split_batch
+from polyexec.core.outcome import LegOutcome, SentLeg, classify
+from polyexec.core.ports import Clock, OrderBatch, Outcome
+from polyexec.core.signer import OrderSigner
+from polyexec.core.tracking import OrderTracker, TrackedOrder
+from polyexec.enums import Generation, LegState, Side, SkipReason
+from polyexec.models import OrderId, Signal, TokenId
+from polyexec.numbers import from_micro
+from polyexec.results import Latency, LegResult, TradeResult
+
+__all__ = ["Pipeline", "Plan"]
+
+_ORDERS_PATH: Final = "/orders"
+
+_Nanoseconds: TypeAlias = Callable[[], int]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch that is ready to be sent, and what it holds."""
+
+    signal: Signal
+    table: LegTable
+    edge: Edge | None
+    reservations: tuple[Reservation, ...]
+    batch: OrderBatch
+    started_ns: int
+    latency: Latency
+
+    @property
+    def legs(self) -> tuple[PricedLeg, ...]:
+        """The legs as records."""
+        return priced_legs(self.table)
+
+
+class Pipeline:
+    """The path of a signal for one account.
+
+    Parameters
+    ----------
+    signer : OrderSigner
+    credentials : ApiCredentials
+        Owner of the orders and key of their authentication.
+    ledger, gate, tracker
+        State shared with the executor.
+    policy : PricingPolicy
+    clock : Clock
+    stopwatch : callable
+        Nanoseconds for the latency of the stages.
+    builder : str
+        bytes32 hex of every order.
+    """
+
+    def __init__(
+        self,
+        *,
+        signer: OrderSigner,
+        credentials: ApiCredentials,
+        ledger: Ledger,
+        gate: Gate,
+        tracker: OrderTracker,
+        policy: PricingPolicy,
+        clock: Clock,
+        stopwatch: _Nanoseconds,
+        builder: str,
+    ) -> None:
+        self._signer = signer
+        self._owner = credentials.api_key
+        self._auth = L2Signer(signer.address, credentials)
+        self._ledger = ledger
+        self._gate = gate
+        self._tracker = tracker
+        self._policy = policy
+        self._clock = clock
+        self._stopwatch = stopwatch
+        self._builder = builder
+        self._batches = signer.batch_builder(owner=credentials.api_key, builder=builder)
+
+    def prepare(self, signal: Signal) -> Plan | TradeResult:
+        """Return a plan that holds its money and its place, or a skipped result that holds nothing.
+
+        A plan must be given to :meth:`finish` exactly once.
+        """
+        watch = self._stopwatch
+        started = watch()
+        now_ns = self._clock.monotonic_ns()
+        refusal = self._gate.check(now_ns)
+        if refusal is not None:
+            return self._skipped(signal, Skip(refusal, _GATE_DETAILS[refusal]), started)
+        validated = watch()
+        table = price_signal(signal, self._policy)
+        priced = watch()
+        if isinstance(table, Skip):
+            return self._skipped(signal, table, started)
+        edge: Edge | None = None
+        skip = check_liquidity(table)
+        if skip is None:
+            found = check_edge(signal, table, self._policy)
+            if isinstance(found, Skip):
+                skip = found
+            else:
+                edge, skip = found, check_size(table)
+        if skip is not None:
+            return self._skipped(signal, skip, started)
+        gated = watch()
+        reservations = self._enter(table, now_ns)
+        if isinstance(reservations, Skip):
+            return self._skipped(signal, reservations, started)
+        try:
+            reserved = watch()
+            time_ms = self._clock.time_ms()
+            body, order_ids = self._sign_and_encode(table, time_ms)
+            signed = watch()
+            headers = self._auth.headers(time_ms // 1000, "POST", _ORDERS_PATH, body)
+            encoded = watch()
+        except BaseException:
+            self._withdraw(reservations)
+            raise
+        return Plan(
+            signal=signal,
+            table=table,
+            edge=edge,
+            reservations=reservations,
+            batch=OrderBatch(path=_ORDERS_PATH, body=body, headers=headers, order_ids=order_ids),
+            started_ns=started,
+            latency=Latency(
+                validate_us=(validated - started + gated - priced) / 1000,
+                price_us=(priced - validated) / 1000,
+                reserve_us=(reserved - gated) / 1000,
+                sign_us=(signed - reserved) / 1000,
+                encode_us=(encoded - signed) / 1000,
+            ),
+        )
+
+    def withdraw(self, plan: Plan) -> None:
+        """Give up a plan of which certainly nothing was sent."""
+        self._withdraw(plan.reservations)
+
+    def finish(self, plan: Plan, outcome: Outcome, *, written_ns: int) -> TradeResult:
+        """Book what the outcome says and return the result. Called exactly once per plan."""
+        legs = plan.legs
+        sent = [
+            _sent(leg, order_id) for leg, order_id in zip(legs, plan.batch.order_ids, strict=True)
+        ]
+        try:
+            outcomes = classify(sent, outcome)
+            results = tuple(
+                self._book(leg, order_id, reservation, leg_outcome, entry)
+                for leg, order_id, reservation, leg_outcome, entry in zip(
+                    legs,
+                    plan.batch.order_ids,
+                    plan.reservations,
+                    outcomes,
+                    split_batch(plan.batch.body),
+                    strict=True,
+                )
+            )
+        finally:
+            self._gate.leave()
+        now = self._stopwatch()
+        answered = outcome.received_ns or now
+        cost = sum(_cost(leg, result) for leg, result in zip(legs, results, strict=True))
+        return TradeResult(
+            signal=plan.signal,
+            legs=results,
+            detail="" if all(r.state.is_accepted for r in results) else _first_error(results),
+            cost_micro=cost,
+            expected_pnl_micro=_expected_pnl(plan.edge, legs, results, cost),
+            latency=msgspec.structs.replace(
+                plan.latency,
+                response_us=max(0, answered - written_ns) / 1000,
+                write_us=max(0, written_ns - plan.started_ns) / 1000 - _until_encoded(plan.latency),
+                total_us=(now - plan.started_ns) / 1000,
+            ),
+            finished_ms=self._clock.time_ms(),
+        )
+
+    def resend(self, order: TrackedOrder) -> OrderBatch | None:
+        """Return the POST of an unknown order's own signed bytes; None while trading is off."""
+        if not self._gate.enabled:
+            return None
+        body = b"[" + order.entry + b"]"
+        seconds = self._clock.time_ms() // 1000
+        return OrderBatch(
+            path=_ORDERS_PATH,
+            body=body,
+            headers=self._auth.headers(seconds, "POST", _ORDERS_PATH, body),
+            order_ids=(order.order_id,),
+        )
+
+    def finish_resend(self, order: TrackedOrder, outcome: Outcome) -> None:
+        """Book the outcome of such a POST."""
+        (learnt,) = classify([_sent(order.leg, order.order_id)], outcome)
+        self._tracker.book_resend(order.order_id, learnt)
+
+    def skip(self, signal: Signal, reason: SkipReason, detail: str) -> TradeResult:
+        """Return a skipped result for a signal that never started."""
+        return self._skipped(signal, Skip(reason, detail), self._stopwatch())
+
+    def _skipped(self, signal: Signal, skip: Skip, started_ns: int) -> TradeResult:
+        took = (self._stopwatch() - started_ns) / 1000
+        return TradeResult(
+            signal=signal,
+            skipped=skip.reason,
+            detail=skip.detail,
+            latency=Latency(validate_us=took, total_us=took),
+            finished_ms=self._clock.time_ms(),
+        )
+
+    def _enter(self, table: LegTable, now_ns: int) -> tuple[Reservation, ...] | Skip:
+        """Take the guard, hold the money, start the cooldown: all of it or nothing."""
+        refusal = self._gate.enter(now_ns)
+        if refusal is not None:
+            return Skip(refusal, _GATE_DETAILS[refusal])
+        held: tuple[Reservation, ...] | Shortage = ()
+        try:
+            held = self._ledger.reserve(cast("list[tuple[TokenId, int]]", table.claims()))
+            if isinstance(held, Shortage):
+                self._gate.leave()
+                return _shortage(held)
+            refusal = self._gate.stamp(now_ns)
+        except BaseException:
+            self._gate.leave()
+            raise
+        if refusal is not None:
+            self._withdraw(held)
+            return Skip(refusal, _GATE_DETAILS[refusal])
+        return held
+
+    def _withdraw(self, reservations: tuple[Reservation, ...]) -> None:
+        for reservation in reservations:
+            self._ledger.release(reservation)
+        self._gate.leave()
+
+    def _sign_and_encode(self, table: LegTable, time_ms: int) -> tuple[bytes, tuple[OrderId, ...]]:
+        """Return the body of the POST and the ids of its orders."""
+        if table.needs_v1:
+            return self._sign_and_encode_v1(priced_legs(table), time_ms)
+        salts = self._signer.given_salts(table.count)
+        body, order_ids = self._batches.build_table(table, time_ms, salts)
+        return body, cast("tuple[OrderId, ...]", order_ids)
+
+    def _sign_and_encode_v1(
+        self, legs: tuple[PricedLeg, ...], time_ms: int
+    ) -> tuple[bytes, tuple[OrderId, ...]]:
+        """Do the same for a batch with V1 orders, which production no longer takes."""
+        orders = self._signer.sign_batch(self._order(leg, time_ms) for leg in legs)
+        body = encode_orders(
+            orders,
+            owner=self._owner,
+            order_type=[leg.order_type for leg in legs],
+            post_only=[leg.post_only for leg in legs],
+        )
+        return body, tuple(order.order_id for order in orders)
+
+    def _order(self, leg: PricedLeg, time_ms: int) -> Order:
+        order = Order(
+            generation=leg.generation,
+            token_id=leg.token_id,
+            side=leg.side,
+            maker_micro=leg.maker_micro,
+            taker_micro=leg.taker_micro,
+            neg_risk=leg.neg_risk,
+            expiration=leg.expiration,
+        )
+        if leg.generation is Generation.CLOB_V1:
+            return order  # V1 knows neither timestamp nor builder
+        return msgspec.structs.replace(order, timestamp_ms=time_ms, builder=self._builder)
+
+    def _book(
+        self,
+        leg: PricedLeg,
+        order_id: OrderId,
+        reservation: Reservation,
+        outcome: LegOutcome,
+        entry: bytes,
+    ) -> LegResult:
+        fee = self._tracker.book_answer(
+            order_id=order_id, leg=leg, reservation=reservation, outcome=outcome, entry=entry
+        )
+        return LegResult(
+            state=outcome.state,
+            order_id=order_id,
+            token_id=leg.token_id,
+            market_slug=leg.market_slug,
+            side=leg.side,
+            order_type=leg.order_type,
+            neg_risk=leg.neg_risk,
+            price_e4=leg.limit_e4,
+            size_micro=leg.size_micro,
+            filled_micro=outcome.filled_micro,
+            paid_micro=outcome.paid_micro,
+            fee_micro=fee,
+            code=outcome.code,
+            error=outcome.error,
+            trade_ids=outcome.trade_ids,
+        )
+
+
+_GATE_DETAILS: Final = {
+    SkipReason.TRADING_DISABLED: "trading is switched off: set_trading_enabled(True)",
+    SkipReason.ALREADY_SUBMITTING: "another submission is without its answer (max_in_flight)",
+    SkipReason.COOLDOWN_ACTIVE: "the last execution is too recent (opportunity_timeout_ms)",
+}
+
+
+def _sent(leg: PricedLeg, order_id: OrderId) -> SentLeg:
+    return SentLeg(
+        order_id=order_id,
+        side=leg.side,
+        order_type=leg.order_type,
+        maker_micro=leg.maker_micro,
+        taker_micro=leg.taker_micro,
+    )
+
+
+def _shortage(shortage: Shortage) -> Skip:
+    needed, free = from_micro(shortage.needed_micro), from_micro(shortage.available_micro)
+    if shortage.asset == COLLATERAL:
+        return Skip(SkipReason.INSUFFICIENT_BALANCE, f"{needed} needed, {free} available")
+    return Skip(
+        SkipReason.INSUFFICIENT_POSITION,
+        f"token {shortage.asset[:8]}…: {needed} shares to sell, {free} available",
+    )
+
+
+def _cost(leg: PricedLeg, result: LegResult) -> int:
+    """Cost of what an accepted leg bought, and of what it still may buy at its limit."""
+    if not result.state.is_accepted:
+        return 0
+    buys = leg.side is Side.BUY
+    filled = result.paid_micro if buys else result.filled_micro - result.paid_micro
+    cost = filled + result.fee_micro
+    if result.state is not LegState.MATCHED:
+        # the open part, pro rata of the cost at the limit
+        cost += leg.cost_micro * (leg.size_micro - result.filled_micro) // leg.size_micro
+    return cost
+
+
+def _expected_pnl(
+    edge: Edge | None,
+    legs: tuple[PricedLeg, ...],
+    results: tuple[LegResult, ...],
+    cost_micro: int,
+) -> int:
+    if edge is None or not all(result.state.is_accepted for result in results):
+        return 0
+    sets = min(
+        result.filled_micro if result.state is LegState.MATCHED else leg.size_micro
+        for leg, result in zip(legs, results, strict=True)
+    )
+    size = min(leg.size_micro for leg in legs)
+    return edge.payout_micro * sets // size - cost_micro
+
+
+def _first_error(results: tuple[LegResult, ...]) -> str:
+    return next((result.error for result in results if result.error), "")
+
+
+def _until_encoded(latency: Latency) -> float:
+    return (
+        latency.validate_us
+        + latency.reserve_us
+        + latency.price_us
+        + latency.sign_us
+        + latency.encode_us
+    )

@@ -1,0 +1,161 @@
+"""Ports: what the core needs from the outside. Adapters in layer 3 implement them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+
+from polyexec.enums import LegState, Side
+from polyexec.errors import TransportError
+from polyexec.models import Market, OrderId, TokenId
+
+__all__ = [
+    "Answer",
+    "AnswerCallback",
+    "BalanceSnapshot",
+    "Clock",
+    "Fill",
+    "NoAnswer",
+    "OrderBatch",
+    "OrderStatus",
+    "Outcome",
+    "Venue",
+]
+
+
+class Clock(Protocol):
+    """Time as the core sees it; a replay passes its own."""
+
+    def time_ms(self) -> int:
+        """Return unix time in milliseconds."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Return a clock that never steps, in nanoseconds."""
+        ...
+
+
+class OrderBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """One POST, complete: the body is final and its authentication covers these bytes."""
+
+    path: str
+    """``/orders``."""
+    body: bytes
+    headers: Mapping[str, str]
+    """L2 headers over this body. Secret: never logged."""
+    order_ids: tuple[OrderId, ...]
+    """One per entry of the body, in its order."""
+
+    def __repr__(self) -> str:
+        return f"OrderBatch({len(self.order_ids)} orders, {len(self.body)} bytes)"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The exchange answered, with whatever status."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = {}
+    received_ns: int = 0
+    """``time.perf_counter_ns`` when the last byte was read."""
+
+
+class NoAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """No answer came; ``error.sent`` says whether the request can have been processed."""
+
+    error: TransportError
+    received_ns: int = 0
+
+
+Outcome: TypeAlias = Answer | NoAnswer
+AnswerCallback: TypeAlias = Callable[[Outcome], None]
+
+
+class OrderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One order as the exchange reports it on request."""
+
+    order_id: OrderId
+    state: LegState
+    token_id: TokenId
+    side: Side
+    price_e4: int
+    size_micro: int
+    filled_micro: int
+    status: str
+    """The exchange's own word."""
+    trade_ids: tuple[str, ...] = ()
+
+
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
+    """One match of one of our orders with one counterparty order."""
+
+    trade_id: str
+    order_id: OrderId
+    token_id: TokenId
+    side: Side
+    price_e4: int
+    size_micro: int
+    is_taker: bool
+    status: str
+    """MATCHED, MINED, CONFIRMED, RETRYING or FAILED."""
+    match_time_s: int
+    counter_order_id: str = ""
+    """The other order, where the exchange names it: a trade may hold several matches."""
+
+
+class BalanceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A balance and when it was taken."""
+
+    balance_micro: int
+    as_of_ms: int
+
+
+@runtime_checkable
+class Venue(Protocol):
+    """A place that takes orders: the live exchange, the paper exchange, a replay.
+
+    ``post_orders`` is the hot path and a plain function; the rest is asked off it.
+    """
+
+    async def open(self) -> None:
+        """Connect and warm up. Called once, on the loop that will carry the answers."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection; requests still without an answer get a ``NoAnswer``."""
+        ...
+
+    def post_orders(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
+        """Send the batch in the caller's thread; when this returns, the bytes are written.
+
+        ``on_outcome`` is called exactly once, from any thread, possibly before this returns.
+        """
+        ...
+
+    async def fetch_market(self, token_id: TokenId) -> Market:
+        """Return what pricing and signing need of a token's market."""
+        ...
+
+    async def fetch_order(self, order_id: OrderId) -> OrderStatus | None:
+        """Return an order in any state, or None when the exchange does not know it."""
+        ...
+
+    async def fetch_fills(self, order_id: OrderId) -> tuple[Fill, ...]:
+        """Return every match of one of our orders."""
+        ...
+
+    async def fetch_balance(self) -> BalanceSnapshot:
+        """Return the collateral balance; open orders are not subtracted."""
+        ...
+
+    async def fetch_position(self, token_id: TokenId) -> BalanceSnapshot:
+        """Return the shares held of one token."""
+        ...
+
+    async def cancel_orders(self, order_ids: Sequence[OrderId]) -> tuple[OrderId, ...]:
+        """Cancel orders; return the ids that were live and are gone."""
+        ...
+
+    async def cancel_all(self) -> tuple[OrderId, ...]:
+        """Cancel every open order of the account; return their ids."""
+        ...

@@ -1,0 +1,335 @@
+"""Orders whose money is not final yet, and how each piece of evidence moves the ledger.
+
+An answer books at once what it proves. It leaves two things open: orders that may still trade, and
+the exact fee of what has traded (an answer gives totals, the fee is charged fill by fill). Both are
+closed by the fills of the order, in any order and any number of times.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from polyexec import _impl
+from polyexec.core.candidates import WORST_FEE_RATE_MICRO, PricedLeg
+from polyexec.core.ledger import COLLATERAL, Ledger, Reservation
+from polyexec.core.outcome import LegOutcome
+from polyexec.core.ports import Clock, Fill
+from polyexec.core.resolution import NextStep, ResolutionPolicy, UnknownOrder
+from polyexec.enums import LegState, Side
+from polyexec.models import OrderId
+from polyexec.numbers import MICRO, PRICE_SCALE
+
+__all__ = ["FeeRule", "OrderTracker", "TrackedOrder", "total_fee_bound"]
+
+
+class FeeRule(msgspec.Struct, frozen=True):
+    """A market's taker fee."""
+
+    rate_micro: int
+    exponent: int
+
+    def fee_micro(self, fill: Fill) -> int:
+        """Return what the exchange charges a taker for one fill."""
+        return _impl.fill_fee(fill.price_e4, fill.size_micro, self.rate_micro, self.exponent)
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """Shares, collateral and fee that moved at one time."""
+
+    filled_micro: int = 0
+    paid_scaled: int = 0
+    """Price x size, unrounded: micro-dollars times ``PRICE_SCALE``."""
+    fee_micro: int = 0
+
+    def plus(self, other: "Flow", sign: int = 1) -> "Flow":
+        return Flow(
+            self.filled_micro + sign * other.filled_micro,
+            self.paid_scaled + sign * other.paid_scaled,
+            self.fee_micro + sign * other.fee_micro,
+        )
+
+
+_NOTHING: Final = Flow()
+_DEFAULT_RESOLUTION: Final = ResolutionPolicy()
+_FATE_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED})
+
+
+class TrackedOrder:
+    """One of our orders, and what the ledger has booked for it so far.
+
+    ``entry`` is the signed order as it was sent; ``unknown`` says when to ask for an order whose
+    fate is not known. ``flows`` keeps each movement with its time, because a balance that was
+    taken later contains it: a correction of such a movement must not count again.
+    """
+
+    __slots__ = (
+        "answer",
+        "answer_ms",
+        "entry",
+        "flows",
+        "leg",
+        "order_id",
+        "reservation",
+        "state",
+        "times",
+        "unknown",
+    )
+
+    def __init__(
+        self,
+        order_id: OrderId,
+        leg: PricedLeg,
+        reservation: Reservation,
+        state: LegState,
+        entry: bytes,
+    ) -> None:
+        self.order_id = order_id
+        self.leg = leg
+        self.reservation = reservation
+        self.state = state
+        self.entry = entry
+        self.unknown: UnknownOrder | None = None
+        self.answer = _NOTHING
+        self.answer_ms = 0
+        self.flows: dict[int, Flow] = {}
+        self.times: dict[tuple[object, ...], int] = {}
+
+    @property
+    def filled_micro(self) -> int:
+        """Shares that are booked as traded."""
+        return sum(flow.filled_micro for flow in self.flows.values())
+
+    @property
+    def fee_micro(self) -> int:
+        """Taker fee that is booked."""
+        return sum(flow.fee_micro for flow in self.flows.values())
+
+    def __repr__(self) -> str:
+        return f"TrackedOrder({self.order_id[:10]}…, {self.state}, filled={self.filled_micro})"
+
+
+class OrderTracker:
+    """Books answers and fills of orders into the ledger. Every method is atomic."""
+
+    def __init__(
+        self, ledger: Ledger, clock: Clock, resolution: ResolutionPolicy = _DEFAULT_RESOLUTION
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._resolution = resolution
+        self._lock = threading.Lock()
+        self._orders: dict[OrderId, TrackedOrder] = {}
+
+    @property
+    def orders(self) -> tuple[TrackedOrder, ...]:
+        """Orders that are not final: open, unknown, or with a fee that is only a bound."""
+        with self._lock:
+            return tuple(self._orders.values())
+
+    def book_answer(
+        self,
+        *,
+        order_id: OrderId,
+        leg: PricedLeg,
+        reservation: Reservation,
+        outcome: LegOutcome,
+        entry: bytes = b"",
+    ) -> int:
+        """Book what the answer to the POST says of a leg; return the fee that was booked."""
+        order = TrackedOrder(order_id, leg, reservation, outcome.state, entry)
+        with self._lock:
+            self._learn(order, outcome)
+            return order.fee_micro
+
+    def book_resend(self, order_id: OrderId, outcome: LegOutcome) -> None:
+        """Book the answer to the same signed bytes, sent again.
+
+        Only an acceptance tells something. A refusal is one of the second copy: the first may be
+        the very reason, as its money is missing now.
+        """
+        with self._lock:
+            order = self._orders.get(order_id)
+            if order is None or order.unknown is None:
+                return
+            if outcome.state.is_accepted:
+                order.state = outcome.state
+                self._learn(order, outcome)
+            elif outcome.state is not LegState.NOT_SENT:
+                order.unknown.resent(self._clock.time_ms())
+
+    def not_found(self, order_id: OrderId, asked_ms: int) -> NextStep:
+        """Book that the exchange does not know an order, as of a question at ``asked_ms``.
+
+        After enough evidence the order is taken to be absent, and its money is free again.
+        """
+        with self._lock:
+            order = self._orders.get(order_id)
+            if order is None or order.unknown is None:
+                return NextStep.ASK
+            step = order.unknown.not_found(asked_ms, self._clock.time_ms())
+            if step is NextStep.RESEND and not order.entry:
+                step = NextStep.ASK
+            if step is NextStep.ABSENT:
+                self._forget(order)
+            return step
+
+    def not_answered(self, order_id: OrderId) -> None:
+        """Book that a question for an order failed, which says nothing about it."""
+        with self._lock:
+            order = self._orders.get(order_id)
+            if order is not None and order.unknown is not None:
+                order.unknown.not_answered(self._clock.time_ms())
+
+    def give_up(self, order_id: OrderId) -> bool:
+        """Take an unknown order to be absent because a person says so; False: it is not unknown."""
+        with self._lock:
+            order = self._orders.get(order_id)
+            if order is None or order.unknown is None:
+                return False
+            self._forget(order)
+            return True
+
+    @property
+    def unknown_orders(self) -> tuple[TrackedOrder, ...]:
+        """Orders whose fate is not known, the one to ask for first ahead."""
+        with self._lock:
+            found = [order for order in self._orders.values() if order.unknown is not None]
+        return tuple(sorted(found, key=_due_ms))
+
+    def book_fills(
+        self, order_id: OrderId, fills: Sequence[Fill], state: LegState, fee_rule: FeeRule
+    ) -> None:
+        """Book the exact figures of an order: all of its fills, and its state of now.
+
+        Idempotent: the same fills again change nothing. A fill that failed to settle gives its
+        money and shares back.
+        """
+        with self._lock:
+            order = self._orders.get(order_id)
+            if order is None or sum(fill.size_micro for fill in fills) < order.filled_micro:
+                return  # not ours, or older than what is proved already
+            self._book(order, self._flows(order, fills, fee_rule))
+            order.state = state
+            self._watch(order)
+            if not state.is_open:
+                self._forget(order)
+
+    def _learn(self, order: TrackedOrder, outcome: LegOutcome) -> None:
+        """Book what an answer says of an order whose fills are not known yet."""
+        if outcome.filled_micro:
+            fee = total_fee_bound(order.leg, outcome.filled_micro, outcome.paid_micro)
+            order.answer = Flow(outcome.filled_micro, outcome.paid_micro * PRICE_SCALE, fee)
+            order.answer_ms = self._clock.time_ms()
+            self._book(order, {order.answer_ms: order.answer})
+        self._watch(order)
+        if not outcome.state.is_open:
+            self._end(order.reservation)
+        if outcome.state.is_open or outcome.filled_micro:
+            self._orders[order.order_id] = order
+        else:
+            self._orders.pop(order.order_id, None)
+
+    def _watch(self, order: TrackedOrder) -> None:
+        if order.state not in _FATE_UNKNOWN:
+            order.unknown = None
+        elif order.unknown is None:
+            order.unknown = UnknownOrder(self._resolution, self._clock.time_ms())
+
+    def _forget(self, order: TrackedOrder) -> None:
+        self._end(order.reservation)
+        del self._orders[order.order_id]
+
+    def _flows(
+        self, order: TrackedOrder, fills: Sequence[Fill], fee_rule: FeeRule
+    ) -> dict[int, Flow]:
+        """Return what the fills moved, by time."""
+        now = self._clock.time_ms()
+        flows: dict[int, Flow] = {}
+        for fill in fills:
+            key = (fill.trade_id, fill.counter_order_id, fill.price_e4, fill.size_micro)
+            failed = fill.status == "FAILED"
+            at_ms = order.times.get(key)
+            if at_ms is None:
+                if order.answer.filled_micro and fill.match_time_s * 1000 <= order.answer_ms:
+                    at_ms = order.answer_ms
+                elif failed:
+                    continue  # never counted
+                else:
+                    # whole seconds: the end of that one; 0 where the exchange gave no time
+                    at_ms = min(now, fill.match_time_s * 1000 + 999) if fill.match_time_s else now
+                order.times[key] = at_ms
+            fee = fee_rule.fee_micro(fill) if fill.is_taker else 0
+            flow = Flow(fill.size_micro, fill.price_e4 * fill.size_micro, fee)
+            flows[at_ms] = flows.get(at_ms, _NOTHING).plus(flow)
+            if failed:
+                back_ms = order.times.setdefault((*key, "back"), now)
+                flows[back_ms] = flows.get(back_ms, _NOTHING).plus(flow, -1)
+        answered = flows.get(order.answer_ms)
+        if answered is not None and answered.filled_micro == order.answer.filled_micro:
+            # the answer's total is exact; price x size need not be
+            flows[order.answer_ms] = msgspec.structs.replace(
+                answered, paid_scaled=order.answer.paid_scaled
+            )
+        return flows
+
+    def _book(self, order: TrackedOrder, flows: dict[int, Flow]) -> None:
+        """Move the ledger from what was booked of the order to these flows."""
+        for at_ms in sorted(order.flows.keys() | flows.keys()):
+            booked, due = order.flows.get(at_ms, _NOTHING), flows.get(at_ms, _NOTHING)
+            change = due.plus(booked, -1)
+            shares, fee = change.filled_micro, change.fee_micro
+            money = _round(due.paid_scaled, order.leg) - _round(booked.paid_scaled, order.leg)
+            if order.leg.side is Side.BUY:
+                self._spend(order.reservation, money + fee, at_ms)
+                self._ledger.book(order.leg.token_id, shares, at_ms=at_ms)
+            else:
+                self._spend(order.reservation, shares, at_ms)
+                self._ledger.book(COLLATERAL, money - fee, at_ms=at_ms)
+        order.flows = flows
+
+    def _end(self, reservation: Reservation) -> None:
+        if reservation.is_open:
+            self._ledger.release(reservation)
+
+    def _spend(self, reservation: Reservation, micro: int, at_ms: int) -> None:
+        """Take from the reservation what it still holds, and book the difference outright."""
+        held = min(max(micro, 0), reservation.held_micro)
+        if held:
+            self._ledger.spend(reservation, held, at_ms=at_ms)
+        self._ledger.book(reservation.asset, held - micro, at_ms=at_ms)
+
+
+def _due_ms(order: TrackedOrder) -> int:
+    return order.unknown.due_ms if order.unknown else 0
+
+
+def _round(scaled: int, leg: PricedLeg) -> int:
+    """Return micro-dollars; a fraction of one is paid up by a BUY and lost by a SELL."""
+    return -(-scaled // PRICE_SCALE) if leg.side is Side.BUY else scaled // PRICE_SCALE
+
+
+def total_fee_bound(leg: PricedLeg, filled_micro: int, paid_micro: int) -> int:
+    """Return the taker fee of fills known only by their totals, at most.
+
+    The curve is concave for the exponents 0 and 1, so there the fee at the average price bounds
+    the sum over the fills; for higher ones the dearest price that the limit allows does. Each fill
+    is rounded by itself, which the rounding up to 1e-5 does not cover: the exact figure waits for
+    the fills.
+    """
+    rate = WORST_FEE_RATE_MICRO if leg.fee_rate_micro is None else leg.fee_rate_micro
+    e = leg.fee_exponent
+    part, whole = paid_micro, filled_micro
+    if e > 1:
+        half = PRICE_SCALE // 2
+        part = min(leg.limit_e4, half) if leg.side is Side.BUY else max(leg.limit_e4, half)
+        whole = PRICE_SCALE
+    # size * rate * (p(1-p))^e with p = part/whole, in exact integers
+    numerator = filled_micro * rate
+    denominator = MICRO
+    for _ in range(e):
+        numerator *= part * (whole - part)
+        denominator *= whole * whole
+    fee = -(-numerator // denominator)
+    return -(-fee // 10) * 10

@@ -1,0 +1,592 @@
+"""The executor: from a signal to its trade result.
+
+``submit`` walks validate -> reserve -> price -> sign -> encode -> write in the caller's own thread
+and returns when the bytes are with the kernel. Only the answer comes through the event loop.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from polyexec.account import build_signer
+from polyexec.clob.client import ClobClient
+from polyexec.clob.venue import ClobVenue
+from polyexec.config import ExecutorConfig
+from polyexec.core.auth import ApiCredentials
+from polyexec.core.candidates import PricingPolicy
+from polyexec.core.gate import Gate
+from polyexec.core.ledger import COLLATERAL, Ledger
+from polyexec.core.pipeline import Pipeline, Plan
+from polyexec.core.ports import AnswerCallback, Clock, NoAnswer, OrderBatch, Outcome, Venue
+from polyexec.core.resolution import ResolutionPolicy
+from polyexec.core.tracking import OrderTracker
+from polyexec.dispatch import Publisher
+from polyexec.enums import SkipReason
+from polyexec.errors import (
+    InputError,
+    OutcomeUnknownError,
+    TransportError,
+    UsageError,
+)
+from polyexec.following import Follower
+from polyexec.models import (
+    ArbSignal,
+    LegsSignal,
+    OrderId,
+    Signal,
+    TopOfBook,
+)
+from polyexec.numbers import Number, to_micro
+from polyexec.reconciliation import Reconciliation, reconcile
+from polyexec.results import TradeResult
+from polyexec.submission import Submission
+
+if TYPE_CHECKING:
+    from polyexec.paper import PaperExchange
+from polyexec.parsing import parse_token_id
+
+__all__ = ["BaseExecutor", "Executor", "SystemClock"]
+
+_log = logging.getLogger("polyexec.executor")
+_CLOSE_CALLBACKS_S: Final = 2.0
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def time_ms(self) -> int:
+        """Unix time in milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic_ns(self) -> int:
+        """A clock that never steps, in nanoseconds."""
+        return time.monotonic_ns()
+
+
+class BaseExecutor:
+    """Everything of an executor but its way of waiting; see :class:`Executor`."""
+
+    def __init__(
+        self,
+        config: ExecutorConfig,
+        venue: Venue | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        if not isinstance(config, ExecutorConfig):
+            raise InputError("config", config, "must be an ExecutorConfig")
+        self._config = config
+        self._venue = venue
+        self._exchange: PaperExchange | None = None
+        self._clock: Clock = clock or SystemClock()
+        self._signer = build_signer(config)
+        self._gate = Gate(
+            enabled=config.trading_enabled and config.executor_mode != "off",
+            cooldown_ns=config.opportunity_timeout_ms * 1_000_000,
+            max_in_flight=config.max_in_flight,
+        )
+        self._ledger = Ledger()
+        self._tracker = OrderTracker(
+            self._ledger,
+            self._clock,
+            ResolutionPolicy(
+                absent_after_ms=_milliseconds(config.unknown_absent_after_s),
+                resend_after_ms=_milliseconds(config.unknown_resend_after_s),
+            ),
+        )
+        self._pipeline: Pipeline | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._closed = False
+        self._waiting = 0
+        self._idle: asyncio.Event | None = None
+        self._queue: deque[Signal] = deque()
+        self._queue_lock = threading.Lock()
+        self._queue_ready: asyncio.Event | None = None
+        self._follower: Follower | None = None
+        self._dropped = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._results: Publisher[TradeResult] = Publisher("trade-result")
+        self._signals: Publisher[Signal] = Publisher("signal")
+        self._tops: Publisher[TopOfBook] = Publisher("top-of-book")
+
+    # state ------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> ExecutorConfig:
+        """The settings it was built with."""
+        return self._config
+
+    @property
+    def address(self) -> str:
+        """Checksummed address of the EOA that signs."""
+        return self._signer.address
+
+    @property
+    def ledger(self) -> Ledger:
+        """Balance, positions and reservations."""
+        return self._ledger
+
+    @property
+    def venue(self) -> Venue:
+        """Where the orders go.
+
+        Raises
+        ------
+        UsageError
+            The executor is not open and was not given one.
+        """
+        if self._venue is None:
+            raise UsageError("the executor is not open: use `async with Executor(config)`")
+        return self._venue
+
+    @property
+    def exchange(self) -> "PaperExchange":
+        """The embedded paper exchange of ``executor_mode="paper"``.
+
+        Raises
+        ------
+        UsageError
+            The executor is not open, or trades elsewhere.
+        """
+        if self._exchange is None:
+            raise UsageError("no embedded exchange: open an executor with executor_mode='paper'")
+        return self._exchange
+
+    @property
+    def trading_enabled(self) -> bool:
+        """The trading switch."""
+        return self._gate.enabled
+
+    @property
+    def dropped_signals(self) -> int:
+        """Signals that ``submit_nowait`` refused because its queue was full."""
+        return self._dropped
+
+    @property
+    def dropped_callbacks(self) -> int:
+        """Events that callbacks were too slow for."""
+        return self._results.dropped + self._signals.dropped + self._tops.dropped
+
+    def update_balance(self, amount: Number, *, as_of_ms: int | None = None) -> bool:
+        """Tell the collateral balance that the exchange had.
+
+        Parameters
+        ----------
+        amount : number
+            Dollars, on the 1e-6 grid.
+        as_of_ms : int or None
+            When it was taken, unix milliseconds; ``None``: now. What traded before is taken to be
+            in it, what traded later is still counted on top.
+
+        Returns
+        -------
+        bool
+            False when a newer balance is known already.
+
+        Raises
+        ------
+        InputError
+            Negative, not finite or finer than 1e-6; nothing changes.
+        """
+        micro = to_micro(amount, "amount")
+        return self._ledger.update(COLLATERAL, micro, as_of_ms=self._as_of(as_of_ms))
+
+    def update_positions(
+        self, positions: Mapping[str, Number], *, as_of_ms: int | None = None
+    ) -> None:
+        """Tell how many shares of each token the exchange has for us; others are left alone.
+
+        Raises
+        ------
+        InputError
+            Naming token and value; nothing changes.
+        """
+        parsed = [
+            (parse_token_id(token), to_micro(size, f"positions[{token}]"))
+            for token, size in positions.items()
+        ]
+        as_of = self._as_of(as_of_ms)
+        for token, micro in parsed:
+            self._ledger.update(token, micro, as_of_ms=as_of)
+
+    def give_up_unknown(self, order_id: str) -> bool:
+        """Take an unknown order to be absent, because you know that it is: its money is free.
+
+        Returns
+        -------
+        bool
+            False when no such order is unknown; nothing changed.
+        """
+        return self._tracker.give_up(OrderId(order_id.lower()))
+
+    def set_trading_enabled(self, flag: bool) -> None:
+        """Set the trading switch. No submission starts after this returned with False.
+
+        Raises
+        ------
+        UsageError
+            Switched on with ``executor_mode="off"``.
+        """
+        if flag and self._config.executor_mode == "off":
+            raise UsageError("executor_mode is 'off': this executor does not trade")
+        self._gate.set_enabled(bool(flag))
+
+    # callbacks --------------------------------------------------------------------------------
+
+    def on_trade_result(self, callback: Callable[[TradeResult], object]) -> Callable[[], None]:
+        """Call ``callback`` with every result, skipped ones included; return the way to stop it.
+
+        A plain function runs in a thread of its own, a coroutine function on the loop.
+        """
+        return self._results.subscribe(callback)
+
+    def on_signal(self, callback: Callable[[Signal], object]) -> Callable[[], None]:
+        """Call ``callback`` with every submitted signal; as :meth:`on_trade_result`."""
+        return self._signals.subscribe(callback)
+
+    def on_top_of_book(self, callback: Callable[[TopOfBook], object]) -> Callable[[], None]:
+        """Call ``callback`` with every published top of book; as :meth:`on_trade_result`."""
+        return self._tops.subscribe(callback)
+
+    def publish_top_of_book(self, top: TopOfBook) -> None:
+        """Hand a change of a book's top to the subscribers."""
+        self._tops.publish(top)
+
+    # the path ---------------------------------------------------------------------------------
+
+    def submit(self, signal: Signal) -> Submission:
+        """Act on a signal: when this returns, its orders are on the wire or it was refused.
+
+        May be called from any thread.
+
+        Returns
+        -------
+        Submission
+            Awaitable; ``.skipped`` is known at once. Its result is never an exception for a
+            refusal, by us or by the exchange.
+
+        Raises
+        ------
+        InputError
+            ``signal`` is not a signal.
+        UsageError
+            The executor is not open.
+        """
+        pipeline = self._ready(signal)
+        submission = Submission(self._loop_thread)
+        plan = pipeline.prepare(signal)
+        if isinstance(plan, TradeResult):
+            self._finish(submission, plan)
+        else:
+            self._send(pipeline, plan, submission)
+        self._signals.publish(signal)
+        return submission
+
+    def submit_nowait(self, signal: Signal) -> bool:
+        """Queue a signal; the executor takes one after the other, each after the last's answer.
+
+        Returns
+        -------
+        bool
+            False: the queue (``config.queue_size``) is full and the signal was dropped.
+
+        Raises
+        ------
+        InputError, UsageError
+            As :meth:`submit`.
+        """
+        self._ready(signal)
+        with self._queue_lock:
+            if len(self._queue) >= self._config.queue_size:
+                self._dropped += 1
+                return False
+            self._queue.append(signal)
+        if threading.get_ident() == self._loop_thread:
+            self._wake_queue()
+        elif self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake_queue)
+        return True
+
+    def _send(self, pipeline: Pipeline, plan: Plan, submission: Submission) -> None:
+        written_ns = 0
+        answered = threading.Lock()
+
+        def on_outcome(outcome: Outcome) -> None:
+            if not answered.acquire(blocking=False):
+                _log.error("second_outcome", extra={"orders": plan.batch.order_ids})
+                return
+            try:
+                result = pipeline.finish(
+                    plan, outcome, written_ns=written_ns or time.perf_counter_ns()
+                )
+            except BaseException as error:
+                submission._fail(error)
+                raise
+            finally:
+                self._count_waiting(-1)
+            self._finish(submission, result)
+            if result.unknown_orders and self._follower is not None:
+                self._follower.wake()
+
+        self._count_waiting(+1)
+        self._post(plan.batch, on_outcome)
+        written_ns = time.perf_counter_ns()
+
+    def _post(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
+        try:
+            self.venue.post_orders(batch, on_outcome)
+        except Exception as error:
+            # A venue must report trouble as an outcome. One that raises instead may have sent.
+            _log.exception("venue_raised")
+            on_outcome(_as_outcome(error))
+        except BaseException as error:  # Ctrl-C while writing: the bytes may have left
+            on_outcome(_as_outcome(error))
+            raise
+
+    def _finish(self, submission: Submission, result: TradeResult) -> None:
+        submission._resolve(result)
+        self._results.publish(result)
+
+    def _ready(self, signal: Signal) -> Pipeline:
+        if not isinstance(signal, ArbSignal | LegsSignal):
+            raise InputError("signal", signal, "must be an ArbSignal or a LegsSignal")
+        if self._closed:
+            raise UsageError("the executor is closed")
+        if self._pipeline is None:
+            raise UsageError("the executor is not open: use `async with Executor(config)`")
+        return self._pipeline
+
+    def _count_waiting(self, step: int) -> None:
+        with self._queue_lock:
+            self._waiting += step
+            idle = self._waiting == 0
+        if idle and self._closed and self._loop is not None and self._idle is not None:
+            self._loop.call_soon_threadsafe(self._idle.set)
+
+    def _wake_queue(self) -> None:
+        if self._queue_ready is not None:
+            self._queue_ready.set()
+
+    async def _drain_queue(self, ready: asyncio.Event) -> None:
+        while True:
+            await ready.wait()
+            ready.clear()
+            while True:
+                with self._queue_lock:
+                    signal = self._queue.popleft() if self._queue else None
+                if signal is None:
+                    break
+                try:
+                    await self.submit(signal)
+                except Exception:  # whatever it was, the next signal must have its turn
+                    _log.exception("queued_signal_failed")
+
+    # lifecycle --------------------------------------------------------------------------------
+
+    def _check_unopened(self) -> None:
+        # Before anything that a failure to open would undo: it must not close an open executor.
+        if self._loop is not None or self._closed:
+            raise UsageError("an executor is opened once")
+
+    async def _open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._idle = asyncio.Event()
+        self._queue_ready = asyncio.Event()
+        for publisher in (self._results, self._signals, self._tops):
+            publisher.bind(self._loop)
+        config = self._config
+        url, trust = config.clob_url, config.ssl_context
+        if self._venue is None and config.executor_mode == "paper":
+            from polyexec.paper import PaperExchange  # noqa: PLC0415  a live bot needs none of it
+
+            self._exchange = PaperExchange(clock=self._clock.time_ms, chain_id=config.chain_id)
+            await self._exchange.start()
+            url, trust = self._exchange.url, self._exchange.ssl_context
+        credentials = await self._credentials()
+        if self._venue is None:
+            self._venue = ClobVenue(
+                url,
+                signer_address=self._signer.address,
+                maker_address=self._signer.funder,
+                signature_type=self._signer.signature_type,
+                credentials=credentials,
+                ssl_context=trust,
+                timeout_s=config.post_timeout_s,
+                warm_interval_s=config.warm_interval_s,
+                chain_id=config.chain_id,
+                now_s=self._now_s,
+            )
+        if config.executor_mode != "off":
+            await self._venue.open()
+        self._pipeline = Pipeline(
+            signer=self._signer,
+            credentials=credentials,
+            ledger=self._ledger,
+            gate=self._gate,
+            tracker=self._tracker,
+            policy=PricingPolicy(
+                default_size_micro=config.default_size_micro,
+                order_type=config.order_type,
+                slippage_enabled=config.slippage_enabled,
+                min_pnl_percent=config.min_pnl_threshold_percent,
+            ),
+            clock=self._clock,
+            stopwatch=time.perf_counter_ns,
+            builder=config.builder_code,
+        )
+        self._follower = Follower(
+            venue=self._venue,
+            pipeline=self._pipeline,
+            tracker=self._tracker,
+            clock=self._clock,
+            post=self._post,
+            interval_s=config.follow_interval_s,
+        )
+        self._tasks = [
+            asyncio.create_task(self._drain_queue(self._queue_ready)),
+            *self._follower.start(),
+        ]
+        if config.executor_mode != "off":
+            await self._refresh_balance()
+
+    async def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._gate.set_enabled(False)
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._skip_queue()
+        if self._idle is not None and self._waiting:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._config.post_timeout_s + 1):
+                    await self._idle.wait()
+        if self._venue is not None and self._config.executor_mode != "off":
+            await self._venue.close()
+        if self._exchange is not None:
+            await self._exchange.close()
+        for publisher in (self._results, self._signals, self._tops):
+            await asyncio.to_thread(publisher.close, _CLOSE_CALLBACKS_S)
+        self._signer.close()
+
+    def _skip_queue(self) -> None:
+        with self._queue_lock:
+            left = list(self._queue)
+            self._queue.clear()
+        for signal in left:
+            if self._pipeline is not None:
+                reason = SkipReason.CLOSED
+                self._results.publish(self._pipeline.skip(signal, reason, "executor closed"))
+
+    async def _credentials(self) -> ApiCredentials:
+        config = self._config
+        if self._exchange is not None:
+            return self._exchange.credentials(config.private_key.reveal())
+        if config.has_credentials:
+            return ApiCredentials(
+                config.api_key.reveal(), config.api_secret.reveal(), config.api_passphrase.reveal()
+            )
+        if self._venue is not None or config.executor_mode == "off":
+            # A venue of the caller's own authenticates by itself; the body still names an owner.
+            return ApiCredentials("00000000-0000-0000-0000-000000000000", "", "")
+        async with ClobClient(
+            config.clob_url,
+            chain_id=config.chain_id,
+            ssl_context=config.ssl_context,
+            now_s=self._now_s,
+        ) as client:
+            return await client.create_or_derive_api_key(config.private_key.reveal())
+
+    def _now_s(self) -> float:
+        return self._clock.time_ms() / 1000
+
+    # asking the exchange ----------------------------------------------------------------------
+
+    async def _refresh_balance(self) -> int:
+        snapshot = await self.venue.fetch_balance()
+        self._ledger.update(COLLATERAL, snapshot.balance_micro, as_of_ms=snapshot.as_of_ms)
+        return snapshot.balance_micro
+
+    async def _reconcile(self) -> Reconciliation:
+        return await reconcile(self.venue, self._ledger, self._tracker, self._clock)
+
+    async def _cancel_all(self) -> tuple[OrderId, ...]:
+        return await self.venue.cancel_all()
+
+    def _as_of(self, as_of_ms: int | None) -> int:
+        return self._clock.time_ms() if as_of_ms is None else as_of_ms
+
+
+class Executor(BaseExecutor):
+    """Executes signals: one call from signal to orders and their true outcome.
+
+    Use as ``async with Executor(config) as executor``. Signals may be submitted from any thread;
+    results come through the loop that opened it.
+
+    Parameters
+    ----------
+    config : ExecutorConfig
+    venue : Venue or None
+        Where the orders go; ``None``: what ``config`` says. A venue that is given is opened and
+        closed with the executor.
+    clock : Clock or None
+        The machine's clocks by default.
+
+    Raises
+    ------
+    ConfigError, SigningError
+        The settings cannot work: a bad key, a wallet that does not belong to it.
+    """
+
+    async def __aenter__(self) -> Self:
+        self._check_unopened()
+        try:
+            await self._open()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    async def close(self) -> None:
+        """Refuse new signals, wait for answers that are due, close every connection."""
+        await self._close()
+
+    async def refresh_balance(self) -> int:
+        """Ask the exchange for the balance; return it in micro-dollars."""
+        return await self._refresh_balance()
+
+    async def reconcile(self) -> Reconciliation:
+        """Follow up every order that is not final, then compare our books with the exchange's."""
+        return await self._reconcile()
+
+    async def cancel_all(self) -> tuple[OrderId, ...]:
+        """Cancel every open order of the account; return the ids that were cancelled."""
+        return await self._cancel_all()
+
+
+def _as_outcome(error: BaseException) -> NoAnswer:
+    if isinstance(error, TransportError):
+        return NoAnswer(error=error)
+    return NoAnswer(error=OutcomeUnknownError(f"the venue raised {type(error).__name__}"))
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else max(1, round(seconds * 1000))

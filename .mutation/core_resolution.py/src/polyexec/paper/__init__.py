@@ -1,0 +1,51 @@
+"""The paper exchange: a real server on loopback that behaves like the real one.
+
+Its parts are loaded when they are used: a bot that trades live does not pay for them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polyexec.paper.book import Order, PaperMarket
+    from polyexec.paper.embedded import PaperExchange
+    from polyexec.paper.errors import Refused
+    from polyexec.paper.http import Fault, Request, Response, json_response
+    from polyexec.paper.matching import MatchingEngine, Trade
+
+__all__ = [
+    "Fault",
+    "MatchingEngine",
+    "Order",
+    "PaperExchange",
+    "PaperMarket",
+    "Refused",
+    "Request",
+    "Response",
+    "Trade",
+    "json_response",
+]
+
+_HOME = {
+    "Fault": "http",
+    "MatchingEngine": "matching",
+    "Order": "book",
+    "PaperExchange": "embedded",
+    "PaperMarket": "book",
+    "Refused": "errors",
+    "Request": "http",
+    "Response": "http",
+    "Trade": "matching",
+    "json_response": "http",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

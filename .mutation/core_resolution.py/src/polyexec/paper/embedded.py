@@ -1,0 +1,398 @@
+"""The exchange with its server and its certificate: what users start."""
+
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from eth_keys.datatypes import PrivateKey
+from eth_utils.exceptions import ValidationError
+
+from polyexec.core.auth import ApiCredentials
+from polyexec.enums import Generation, Side, SignatureType
+from polyexec.errors import InputError, InternalError, UsageError
+from polyexec.numbers import Number, from_micro, to_micro, to_price_e4
+from polyexec.paper.book import PaperMarket, price_text
+from polyexec.paper.errors import Refused
+from polyexec.paper.exchange import Exchange, MarketMessage
+from polyexec.paper.http import OnRequest, Request, Response
+from polyexec.paper.ids import condition_id_of, parse_address, parse_condition_id, token_ids_of
+from polyexec.paper.matching import MatchingEngine
+from polyexec.paper.routes import Router
+from polyexec.paper.server import Server
+from polyexec.paper.signatures import CONTRACTS
+from polyexec.parsing import (
+    parse_generation,
+    parse_rate_micro,
+    parse_side,
+    parse_tick_e4,
+    parse_token_id,
+)
+
+__all__ = ["PaperExchange"]
+
+_HOST = "127.0.0.1"
+Levels = Iterable[tuple[Number, Number]]
+
+
+class PaperExchange:
+    """An exchange on this machine that speaks, checks and answers like the real one.
+
+    Use it as an async context manager, or call :meth:`start` and :meth:`close`. Books, balances
+    and markets can be prepared before it starts. Everything runs on the loop that started it; the
+    methods are not for other threads.
+
+    Parameters
+    ----------
+    chain_id : int
+        137 or 80002: which contracts orders must be signed for.
+    clock : callable, optional
+        Unix time in milliseconds, for everything the exchange stamps or compares.
+    auth_window_s : int
+        How far the timestamp of a request may be from that clock, either way.
+    settle_at_once : bool
+        Trades are CONFIRMED when matched. Otherwise call ``exchange.engine.settle(trade)`` or
+        ``.fail(trade)``.
+    port : int
+        0: any free one.
+
+    Notes
+    -----
+    Markets have two tokens and one book; a seeded bid of one token is an ask of the other. The
+    seeded orders belong to a house account whose money and shares are without limit but counted:
+    :meth:`audit` proves that nothing was created or lost. The wallets of signature types 1 to 3
+    belong to whoever :meth:`deposit` names as ``owner``, otherwise to the first who trades from
+    them with a good signature.
+    """
+
+    def __init__(
+        self,
+        *,
+        chain_id: int = 137,
+        clock: Callable[[], int] | None = None,
+        auth_window_s: int = 30,
+        settle_at_once: bool = True,
+        port: int = 0,
+    ) -> None:
+        if chain_id not in CONTRACTS:
+            raise InputError("chain_id", chain_id, "must be 137 or 80002")
+        self._exchange = Exchange(
+            chain_id=chain_id,
+            clock=clock or _now_ms,
+            auth_window_s=auth_window_s,
+            settle_at_once=settle_at_once,
+        )
+        self.chain_id = chain_id
+        self._router = Router(self._exchange)
+        # Imported when it is used: making certificates loads half of the cryptography package.
+        import trustme  # noqa: PLC0415
+
+        self._authority = trustme.CA()
+        self._server = Server(self._router.handle, ssl_context=self._server_context())
+        self._wanted_port = port
+        self._port = 0
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> Self:
+        """Listen on loopback."""
+        if self._port:
+            raise UsageError("the paper exchange runs already")
+        self._port = await self._server.start(_HOST, self._wanted_port)
+        return self
+
+    async def close(self) -> None:
+        """Stop listening and drop every connection. The state stays readable."""
+        await self._server.close()
+        self._port = 0
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def url(self) -> str:
+        """Base URL, without a slash at the end."""
+        if not self._port:
+            raise UsageError("the paper exchange is not running: start() it first")
+        return f"https://{_HOST}:{self._port}"
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """A client context that trusts this exchange and nobody else."""
+        context = ssl.create_default_context(cadata=self.ca_pem)
+        context.set_alpn_protocols(["h2"])
+        return context
+
+    @property
+    def ca_pem(self) -> str:
+        """The certificate to trust, as PEM text."""
+        return self._authority.cert_pem.bytes().decode("ascii")
+
+    def write_ca(self, path: str | Path) -> Path:
+        """Write that certificate to a file, for clients that read ``SSL_CERT_FILE``."""
+        path = Path(path)
+        path.write_text(self.ca_pem, encoding="ascii")
+        return path
+
+    def _server_context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._authority.issue_cert(_HOST, "localhost").configure_cert(context)
+        context.set_alpn_protocols(["h2"])
+        return context
+
+    @property
+    def engine(self) -> MatchingEngine:
+        """The matching engine: books, orders, trades, ledger."""
+        return self._exchange.engine
+
+    @property
+    def request_count(self) -> int:
+        """Complete requests received."""
+        return self._server.request_count
+
+    @property
+    def on_request(self) -> OnRequest | None:
+        """Async hook before each request is handled; see :class:`~polyexec.paper.http.Fault`."""
+        return self._server.on_request
+
+    @on_request.setter
+    def on_request(self, hook: OnRequest | None) -> None:
+        self._server.on_request = hook
+
+    def handle(self, request: Request) -> Response:
+        """Answer a request without the wire, exactly as the server does."""
+        return self._router.handle(request)
+
+    # --- accounts -----------------------------------------------------------------------------
+
+    def credentials(self, private_key: str | bytes, *, nonce: int = 0) -> ApiCredentials:
+        """Return the API credentials of a key, made on first use, without a request."""
+        address = _address_of(private_key)
+        try:
+            key = self._exchange.accounts.derive(address, nonce)
+        except Refused:
+            key = self._exchange.create_key(address, nonce)
+        return ApiCredentials(api_key=key.api_key, secret=key.secret, passphrase=key.passphrase)
+
+    def deposit(
+        self,
+        address: str,
+        amount: Number,
+        *,
+        owner: str | None = None,
+        signature_type: SignatureType = SignatureType.POLY_GNOSIS_SAFE,
+    ) -> None:
+        """Give an account money from outside.
+
+        ``owner`` says that ``address`` is the wallet which this EOA uses with ``signature_type``;
+        ``/balance-allowance`` can then find it before its first order.
+        """
+        account = parse_address(address, "address")
+        self.engine.ledger.deposit(account, to_micro(amount, "amount"))
+        if owner is not None:
+            self._exchange.wallets.register(
+                account, parse_address(owner, "owner"), SignatureType(signature_type)
+            )
+
+    def set_position(self, address: str, token_id: str | int, shares: Number) -> None:
+        """Let an account hold exactly so many shares; the house gives or takes the difference."""
+        account = parse_address(address, "address")
+        token_id = self._token(token_id)
+        self.engine.ledger.set_position(account, token_id, to_micro(shares, "shares"))
+
+    def balance(self, address: str) -> Decimal:
+        """Return an account's money; open orders are not subtracted."""
+        return from_micro(self.engine.ledger.balance(parse_address(address, "address")))
+
+    def position(self, address: str, token_id: str | int) -> Decimal:
+        """Return the shares an account holds."""
+        account = parse_address(address, "address")
+        return from_micro(self.engine.ledger.balance(account, self._token(token_id)))
+
+    @property
+    def fees_collected(self) -> Decimal:
+        """Taker fees of every settled trade, in dollars."""
+        return from_micro(self.fees_collected_micro)
+
+    @property
+    def fees_collected_micro(self) -> int:
+        """The same in micro-units."""
+        return self.engine.ledger.fees_micro
+
+    def audit(self) -> None:
+        """Raise ``InternalError`` when money or shares were created or lost."""
+        self.engine.ledger.audit()
+
+    def is_conserved(self) -> bool:
+        """Return whether :meth:`audit` has nothing to complain about."""
+        try:
+            self.audit()
+        except InternalError:
+            return False
+        return True
+
+    # --- markets ------------------------------------------------------------------------------
+
+    def add_market(
+        self,
+        slug: str = "",
+        *,
+        condition_id: str | None = None,
+        tokens: Sequence[str | int] | None = None,
+        outcomes: tuple[str, str] = ("Yes", "No"),
+        tick_size: Number = "0.01",
+        neg_risk: bool = False,
+        generation: Generation | int | str = Generation.CLOB_V2,
+        fee_rate: Number = 0,
+        fee_exponent: int = 1,
+        min_order_size: Number = 5,
+    ) -> PaperMarket:
+        """Open a market. Ids that are not given follow from slug and generation, repeatably."""
+        generation = parse_generation(generation)
+        slug = slug or f"market-{len(self.engine.markets) + 1}"
+        if condition_id is None:
+            condition_id = condition_id_of(slug, generation, neg_risk=neg_risk)
+        condition_id = parse_condition_id(condition_id)
+        if tokens is None:
+            tokens = token_ids_of(condition_id, generation)
+        if len(tokens) != 2:
+            raise InputError("tokens", tokens, "a market has two tokens")
+        first, second = (parse_token_id(token_id, "tokens") for token_id in tokens)
+        for token_id in (first, second):
+            if token_id in self.engine.tokens or first == second:
+                raise InputError("tokens", token_id, "stands in the exchange already")
+        if condition_id in self.engine.markets:
+            raise InputError("condition_id", condition_id, "stands in the exchange already")
+        if isinstance(fee_exponent, bool) or fee_exponent not in range(5):
+            raise InputError("fee_exponent", fee_exponent, "must be a whole number from 0 to 4")
+        market = PaperMarket(
+            condition_id=condition_id,
+            token_ids=(first, second),
+            slug=slug,
+            tick_e4=parse_tick_e4(tick_size),
+            neg_risk=neg_risk,
+            generation=generation,
+            fee_rate_micro=parse_rate_micro(fee_rate),
+            fee_exponent=fee_exponent,
+            min_order_size_micro=to_micro(min_order_size, "min_order_size"),
+            outcomes=outcomes,
+        )
+        self._exchange.add_market(market)
+        return market
+
+    def market(self, token_id: str | int) -> PaperMarket:
+        """Return the market of a token."""
+        return self.engine.tokens[self._token(token_id)][0]
+
+    def set_tick_size(self, token_id: str | int, tick_size: Number) -> None:
+        """Change a market's tick while it trades; subscribers get ``tick_size_change``."""
+        self._exchange.set_tick(self.market(token_id), parse_tick_e4(tick_size))
+
+    def seed_book(self, token_id: str | int, *, bids: Levels = (), asks: Levels = ()) -> None:
+        """Add the house's resting orders: ``(price, shares)``, dollars per share.
+
+        They trade with the orders of accounts that they cross, and must not cross each other or
+        what the house offers already, on either token: both tokens share one book.
+        """
+        token_id = self._token(token_id)
+        levels = self._levels(token_id, bids, asks)
+        for side, price_e4, _ in levels:
+            self._exchange.check_house(token_id, side, price_e4)
+        for side, price_e4, shares_micro in levels:
+            self._exchange.set_level(token_id, side, price_e4, shares_micro, add=True)
+
+    def set_book(self, token_id: str | int, *, bids: Levels = (), asks: Levels = ()) -> None:
+        """Let the house offer exactly these levels; what stays the same keeps its place."""
+        token_id = self._token(token_id)
+        levels = self._levels(token_id, bids, asks)
+        wanted = {(side, price) for side, price, _ in levels}
+        for side, price_e4 in self._exchange.house_levels(token_id):
+            if (side, price_e4) not in wanted:
+                self._exchange.set_level(token_id, side, price_e4, 0)
+        for side, price_e4, shares_micro in levels:
+            self._exchange.set_level(token_id, side, price_e4, shares_micro)
+
+    def set_level(
+        self, token_id: str | int, side: Side | str, price: Number, shares: Number
+    ) -> None:
+        """Let the house offer exactly so many shares at a price; 0 takes its offer away."""
+        token_id, side = self._token(token_id), parse_side(side)
+        price_e4, shares_micro = self._price(token_id, price), to_micro(shares, "shares")
+        self._exchange.check_house(token_id, side, price_e4)
+        self._exchange.set_level(token_id, side, price_e4, shares_micro)
+
+    def clear_book(self, token_id: str | int) -> None:
+        """Take every order of the house out of a market; the accounts' orders stay."""
+        self._exchange.clear_house(self.market(token_id))
+
+    def subscribe(self, callback: Callable[[MarketMessage], None]) -> Callable[[], None]:
+        """Get every market-channel message (``book``, ``price_change``, ...) as a dict.
+
+        First the ``book`` of every token there is; those of new markets follow when they open.
+        Called synchronously, in order, while the book changes; a callback must not place orders.
+        Returns the function that ends it.
+        """
+        return self._exchange.subscribe(callback)
+
+    def snapshot(self, token_id: str | int) -> MarketMessage:
+        """Return the ``book`` message that a new subscriber of a token would get."""
+        return self._exchange.snapshot(self._token(token_id))
+
+    def _token(self, token_id: str | int) -> str:
+        text = parse_token_id(token_id)
+        if text not in self.engine.tokens:
+            raise InputError("token_id", token_id, "is no token of this exchange: add_market first")
+        return text
+
+    def _price(self, token_id: str, price: Number) -> int:
+        price_e4 = to_price_e4(price, "price")
+        tick_e4 = self.market(token_id).tick_e4
+        if price_e4 % tick_e4:
+            raise InputError("price", price, f"is not on the tick of {price_text(tick_e4)}")
+        return price_e4
+
+    def _levels(self, token_id: str, bids: Levels, asks: Levels) -> list[tuple[Side, int, int]]:
+        # Everything is checked before anything is placed.
+        levels = [
+            (side, self._price(token_id, price), to_micro(size, "size"))
+            for side, ladder in ((Side.BUY, bids), (Side.SELL, asks))
+            for price, size in ladder
+        ]
+        best_bid = max((price for side, price, _ in levels if side is Side.BUY), default=0)
+        for side, price, _ in levels:
+            if side is Side.SELL and price <= best_bid:
+                raise InputError("asks", price_text(price), "crosses the best bid given with it")
+        return levels
+
+    def __repr__(self) -> str:
+        where = self.url if self._port else "not running"
+        return f"PaperExchange({where}, {len(self.engine.markets)} markets)"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _address_of(private_key: str | bytes) -> str:
+    # The key itself must not end up in the message.
+    try:
+        raw = (
+            private_key
+            if isinstance(private_key, bytes)
+            else bytes.fromhex(private_key.removeprefix("0x"))
+        )
+        return PrivateKey(raw).public_key.to_address()
+    except (ValueError, ValidationError, TypeError, AttributeError):
+        raise InputError("private_key", "<redacted>", "must be 32 bytes of hex") from None

@@ -1,0 +1,123 @@
+"""Our books against the exchange's: follow up what is not final, then compare everything."""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from polyexec.core.candidates import WORST_FEE_RATE_MICRO, PricedLeg
+from polyexec.core.ledger import COLLATERAL, Ledger
+from polyexec.core.ports import Clock, Venue
+from polyexec.core.resolution import NextStep
+from polyexec.core.tracking import FeeRule, OrderTracker, TrackedOrder
+from polyexec.enums import LegState
+from polyexec.models import OrderId, TokenId
+
+__all__ = ["Reconciliation", "follow_orders", "reconcile"]
+
+
+class Reconciliation(msgspec.Struct, frozen=True):
+    """Our books against the exchange's, in micro-units."""
+
+    ledger_micro: int
+    venue_micro: int
+    held_micro: int
+    """In open reservations; not part of the difference."""
+    open_orders: tuple[OrderId, ...]
+    """Accepted and not final: they rest, or their exact fees are not known yet."""
+    unknown_orders: tuple[OrderId, ...]
+    """They may exist."""
+    position_differences: Mapping[TokenId, int]
+    """Token -> venue minus ledger, micro-shares; only what differs."""
+
+    @property
+    def difference_micro(self) -> int:
+        """Venue minus ledger."""
+        return self.venue_micro - self.ledger_micro
+
+    @property
+    def is_exact(self) -> bool:
+        """Money and shares agree to the last micro-unit and nothing is unknown."""
+        return not (self.difference_micro or self.position_differences or self.unknown_orders)
+
+
+async def reconcile(
+    venue: Venue, ledger: Ledger, tracker: OrderTracker, clock: Clock
+) -> Reconciliation:
+    """Ask the exchange for every order that is not final, for the balance and the positions."""
+    orders = tracker.orders
+    await follow_orders(venue, tracker, orders, clock)
+    balance = await venue.fetch_balance()
+    differences: dict[TokenId, int] = {}
+    # Of an order that may have traded unseen we own nothing by our books, but the exchange may.
+    tokens = ledger.balances().keys() | {order.leg.token_id for order in orders}
+    for token in sorted(tokens - {COLLATERAL}):
+        position = await venue.fetch_position(token)
+        difference = position.balance_micro - ledger.balance(token)
+        if difference:
+            differences[token] = difference
+    ledger.check()
+    remaining = tracker.orders
+    return Reconciliation(
+        ledger_micro=ledger.balance(),
+        venue_micro=balance.balance_micro,
+        held_micro=ledger.held(),
+        open_orders=tuple(o.order_id for o in remaining if o.state.is_accepted),
+        unknown_orders=tuple(o.order_id for o in remaining if not o.state.is_accepted),
+        position_differences=differences,
+    )
+
+
+async def follow_orders(
+    venue: Venue, tracker: OrderTracker, orders: Iterable[TrackedOrder], clock: Clock
+) -> tuple[TrackedOrder, ...]:
+    """Ask for some of the orders that are not final, and book what is learnt.
+
+    Returns
+    -------
+    tuple of TrackedOrder
+        Unknown orders that the exchange does not have, and that are to be sent again.
+    """
+    again = []
+    for order in orders:
+        if await _follow(venue, tracker, order, clock) is NextStep.RESEND:
+            again.append(order)
+    return tuple(again)
+
+
+async def _follow(
+    venue: Venue, tracker: OrderTracker, order: TrackedOrder, clock: Clock
+) -> NextStep:
+    """Ask for one order and its fills, and book what they prove.
+
+    An order that the exchange does not know stays as it is: right after a time-out that is no
+    proof of absence, so its money stays held until the tracker has evidence enough.
+    """
+    asked_ms = clock.time_ms()
+    try:
+        status = await venue.fetch_order(order.order_id)
+        fills = await venue.fetch_fills(order.order_id)
+    except BaseException:
+        tracker.not_answered(order.order_id)
+        raise
+    if status is None and not fills:
+        return tracker.not_found(order.order_id, asked_ms)
+    filled = sum(fill.size_micro for fill in fills)
+    if status is None:
+        state = LegState.MATCHED if filled >= order.leg.size_micro else order.state
+    elif filled < status.filled_micro:
+        tracker.not_answered(order.order_id)
+        return NextStep.ASK  # the trades are not all there yet
+    else:
+        state = status.state
+    tracker.book_fills(order.order_id, fills, state, await _fee_rule(venue, order.leg))
+    return NextStep.ASK
+
+
+async def _fee_rule(venue: Venue, leg: PricedLeg) -> FeeRule:
+    """Return the fee of a leg's market, asking for it when the signal did not know it."""
+    if leg.fee_rate_micro is not None:
+        return FeeRule(leg.fee_rate_micro, leg.fee_exponent)
+    market = await venue.fetch_market(leg.token_id)
+    if market.fee_rate_micro is None:
+        return FeeRule(WORST_FEE_RATE_MICRO, leg.fee_exponent)
+    return FeeRule(market.fee_rate_micro, market.fee_exponent)

@@ -1,0 +1,127 @@
+"""Records that come out. Integers inside, ``Decimal`` where a person looks."""
+
+from decimal import Decimal
+
+import msgspec
+
+from polyexec.enums import LegState, OrderType, RejectCode, Side, SkipReason
+from polyexec.models import OrderId, Signal, TokenId
+from polyexec.numbers import from_e4, from_micro
+
+__all__ = ["Latency", "LegResult", "TradeResult"]
+
+
+class LegResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to one leg. Integers inside, ``Decimal`` outside."""
+
+    state: LegState
+    order_id: OrderId
+    """EIP-712 digest, known before the POST."""
+    token_id: TokenId
+    market_slug: str
+    side: Side
+    order_type: OrderType
+    neg_risk: bool
+    price_e4: int
+    """Limit price that was signed."""
+    size_micro: int
+    """Shares that were asked for."""
+    filled_micro: int = 0
+    """Shares that traded, by the answer."""
+    paid_micro: int = 0
+    """Collateral that changed hands for them (spent by a BUY, received by a SELL), without fee."""
+    fee_micro: int = 0
+    """Taker fee of the filled part, at most: exact once the fills are known."""
+    code: RejectCode | None = None
+    """Class of the exchange's refusal; only with ``REJECTED``."""
+    error: str = ""
+    """The exchange's own text, or ours when nothing was sent."""
+    trade_ids: tuple[str, ...] = ()
+
+    @property
+    def price(self) -> Decimal:
+        """Limit price, dollars per share."""
+        return from_e4(self.price_e4)
+
+    @property
+    def size(self) -> Decimal:
+        """Shares asked for."""
+        return from_micro(self.size_micro)
+
+    @property
+    def filled_size(self) -> Decimal:
+        """Shares traded."""
+        return from_micro(self.filled_micro)
+
+    @property
+    def fee(self) -> Decimal:
+        """Dollars."""
+        return from_micro(self.fee_micro)
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Microseconds per stage; a stage that was not reached is 0."""
+
+    validate_us: float = 0.0
+    reserve_us: float = 0.0
+    price_us: float = 0.0
+    sign_us: float = 0.0
+    encode_us: float = 0.0
+    write_us: float = 0.0
+    response_us: float = 0.0
+    total_us: float = 0.0
+
+
+class TradeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The one answer to a submitted signal."""
+
+    signal: Signal
+    skipped: SkipReason | None = None
+    detail: str = ""
+    """For people: why it was skipped, or what failed for the whole batch."""
+    legs: tuple[LegResult, ...] = ()
+    cost_micro: int = 0
+    """Collateral of the accepted legs: filled part as paid, open part at its limit; fees in."""
+    expected_pnl_micro: int = 0
+    """Payout minus cost of the complete sets, fees in; 0 when the payout is not known."""
+    latency: Latency = Latency()
+    finished_ms: int = 0
+
+    @property
+    def success(self) -> bool:
+        """Every leg was accepted, and an immediate order did not die unfilled."""
+        return bool(self.legs) and all(leg.state.is_accepted for leg in self.legs)
+
+    @property
+    def order_ids(self) -> tuple[OrderId, ...]:
+        """Ids of the accepted orders."""
+        return tuple(leg.order_id for leg in self.successful_orders)
+
+    @property
+    def successful_orders(self) -> tuple[LegResult, ...]:
+        """Legs that the exchange accepted."""
+        return tuple(leg for leg in self.legs if leg.state.is_accepted)
+
+    @property
+    def failed_orders(self) -> tuple[LegResult, ...]:
+        """Legs that certainly do not exist at the exchange."""
+        return tuple(
+            leg for leg in self.legs if not leg.state.is_accepted and not leg.state.is_open
+        )
+
+    @property
+    def unknown_orders(self) -> tuple[LegResult, ...]:
+        """Legs that may exist: their money is still held."""
+        return tuple(
+            leg for leg in self.legs if leg.state in (LegState.UNKNOWN, LegState.UNMATCHED)
+        )
+
+    @property
+    def total_cost(self) -> Decimal:
+        """Dollars; see ``cost_micro``."""
+        return from_micro(self.cost_micro)
+
+    @property
+    def expected_pnl(self) -> Decimal:
+        """Dollars; see ``expected_pnl_micro``."""
+        return from_micro(self.expected_pnl_micro)

@@ -1,0 +1,1 @@
+"""Every price, tick and size of the amounts grid: ``make exhaustive``."""

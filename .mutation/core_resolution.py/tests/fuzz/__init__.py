@@ -1,0 +1,1 @@
+"""Fuzzing: ``make fuzz SECONDS=60``. Targets live in ``targets/``; see ``registry.target``."""

@@ -1,0 +1,53 @@
+"""Layer 0 twice: compiled and readable, for tests that run over both."""
+
+import importlib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from polyexec import _impl
+
+NAMES = [name for name in _impl.__all__ if name != "IMPLEMENTATION"]
+
+
+def load(kind: str) -> Any:
+    """Return one implementation's functions, or None where it was not built."""
+    modules = []
+    for module in (
+        "amounts",
+        "batch",
+        "convert",
+        "eip712",
+        "hmac_sha256",
+        "keccak",
+        "legs",
+        "sizing",
+    ):
+        try:
+            modules.append(importlib.import_module(f"polyexec._{kind}.{module}"))
+        except ModuleNotFoundError:
+            return None
+    return SimpleNamespace(
+        **{
+            name: getattr(module, name)
+            for name in NAMES
+            for module in modules
+            if hasattr(module, name)
+        }
+    )
+
+
+PURE = load("pure")
+FAST = load("fast")
+NOT_BUILT = pytest.mark.skipif(FAST is None, reason="the extensions are not built")
+BOTH = [
+    pytest.param(PURE, id="pure"),
+    pytest.param(FAST, id="fast", marks=NOT_BUILT),
+]
+
+
+def use(monkeypatch: pytest.MonkeyPatch, functions: Any) -> None:
+    """Make the library run on one implementation."""
+    for name in NAMES:
+        monkeypatch.setattr(_impl, name, getattr(functions, name))

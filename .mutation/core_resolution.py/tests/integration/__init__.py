@@ -1,0 +1,1 @@
+"""Everything that talks over real sockets."""

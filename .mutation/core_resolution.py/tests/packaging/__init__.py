@@ -1,0 +1,1 @@
+"""The project as others receive it: built, installed, beside the official clients."""

@@ -1,0 +1,1 @@
+"""The tools that guard the project are tested like the project."""

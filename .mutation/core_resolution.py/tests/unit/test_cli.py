@@ -1,0 +1,70 @@
+"""The command line, on settings that a person would type."""
+
+import json
+
+import pytest
+
+from polyexec.cli import main
+
+KEY = "0x" + "21" * 32
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRIVATE_KEY", KEY)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "maker", "taker"),
+    [
+        (["1", "BUY", "0.45", "10"], "4500000", "10000000"),
+        (["1", "SELL", "0.45", "10"], "10000000", "4500000"),
+        (["1", "BUY", "0.45", "10.5", "--order-type", "FOK"], "4720000", "10488800"),
+        (["1", "SELL", "0.45", "10", "--order-type", "FAK"], "10000000", "4500000"),
+    ],
+)
+def test_sign_prints_the_body_of_an_order(
+    arguments: list[str], maker: str, taker: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sign", *arguments]) == 0
+    order = json.loads(capsys.readouterr().out)["order"]
+    assert (order["makerAmount"], order["takerAmount"]) == (maker, taker)
+    assert len(order["signature"]) == 132
+
+
+def test_sign_refuses_a_price_off_the_tick(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sign", "1", "BUY", "0.455", "10"]) == 2
+    captured = capsys.readouterr()
+    assert "price='0.455'" in captured.err
+    assert captured.out == ""
+
+
+def test_a_missing_key_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PRIVATE_KEY")
+    assert main(["sign", "1", "BUY", "0.45", "10"]) == 2
+    assert "PRIVATE_KEY" in capsys.readouterr().err
+
+
+def test_submit_says_that_trading_is_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EXECUTOR_MODE", "paper")
+    assert main(["submit", "1", "BUY", "0.45", "10"]) == 1
+    assert "skipped TradingDisabled" in capsys.readouterr().out
+
+
+def test_submit_prints_what_became_of_the_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EXECUTOR_MODE", "paper")
+    monkeypatch.setenv("REAL_TRADING_ENABLED", "true")
+    # the embedded exchange is empty: no money
+    assert main(["submit", "1", "BUY", "0.45", "10"]) == 1
+    assert "skipped InsufficientBalance" in capsys.readouterr().out
+
+
+def test_build_info_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build-info"]) == 0
+    assert json.loads(capsys.readouterr().out)["implementation"] in {"fast", "pure"}

@@ -1,0 +1,1 @@
+"""The recorded outputs of the official clients, in both implementations."""
