@@ -1,4 +1,4 @@
-"""Builds ``grid.pyx`` against the ``.pxd`` of the installed package, and runs it on two threads."""
+"""Builds a ``.pyx`` of the tests against the ``.pxd`` of the installed package; runs ``grid.pyx`` on all cores."""
 
 import importlib.util
 import os
@@ -11,27 +11,29 @@ import polyexec
 
 CENT = 10_000
 CHUNK = 500
+GRID = Path(__file__).with_name("grid.pyx")
 
 
-def build(folder: Path) -> ModuleType:
-    """Compile the grid check into ``folder`` and import it."""
+def build(folder: Path, source: Path = GRID) -> ModuleType:
+    """Compile a module of the tests into ``folder`` and import it."""
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
-    source = Path(__file__).with_name("grid.pyx")
     copy = folder / source.name
     copy.write_text(source.read_text())
     extensions = cythonize(
-        [Extension("grid", [str(copy)], extra_compile_args=["-O2"])],
+        [Extension(source.stem, [str(copy)], extra_compile_args=["-O2"])],
         include_path=[str(Path(polyexec.__file__).parent.parent)],
         quiet=True,
     )
-    command = build_ext(Distribution({"name": "grid", "ext_modules": extensions}))
+    command = build_ext(Distribution({"name": source.stem, "ext_modules": extensions}))
     command.build_lib = command.build_temp = str(folder)
     command.ensure_finalized()
     command.run()
-    spec = importlib.util.spec_from_file_location("grid", command.get_ext_fullpath("grid"))
+    spec = importlib.util.spec_from_file_location(
+        source.stem, command.get_ext_fullpath(source.stem)
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,5 +1,8 @@
 from typing import Any, ClassVar, Self, SupportsIndex
 
+from typing_extensions import disjoint_base
+
+@disjoint_base
 class GateCore:
     _fault: ClassVar[type[Exception]]
     _reasons: ClassVar[tuple[Any, Any, Any, Any]]

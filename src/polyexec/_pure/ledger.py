@@ -300,7 +300,7 @@ class LedgerCore:
             account = self._accounts.get(asset)
             return account.as_of_ms if account else 0
 
-    def balances(self) -> dict[str, int]:
+    def balances(self) -> dict[Any, int]:
         """``balance`` of every asset that is not zero."""
         with self._lock:
             figures = {asset: account.balance for asset, account in self._accounts.items()}
