@@ -9,6 +9,7 @@ ARGS ?=
 SEED ?= 1
 SECONDS ?= 60
 SESSIONS ?= 2000
+OPERATIONS ?= 1000000000
 ONLY ?= .
 
 CYTHON_SOURCES := $(shell find src \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -print)
@@ -23,7 +24,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive clean
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -86,6 +87,9 @@ soak: $(DEV) ## Simulated trading with faults: SESSIONS=2000 SEED=1
 exhaustive: $(DEV) ## Check a million signatures, then every price, tick and size of the amounts grid
 	@$(PY) -m tests.exhaustive.sign
 	@$(PY) -m tests.exhaustive.run $(ARGS)
+
+ledger-storm: $(DEV) ## Hammer the ledger from threads without the GIL: OPERATIONS=1000000000 SEED=1
+	@$(PY) -m tests.concurrency.run --operations $(OPERATIONS) --seed $(SEED) $(ARGS)
 
 clean: ## Remove everything that was built or installed here
 	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate build dist docs/_build src/*.egg-info

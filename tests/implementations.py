@@ -14,16 +14,7 @@ NAMES = [name for name in _impl.__all__ if name != "IMPLEMENTATION"]
 def load(kind: str) -> Any:
     """Return one implementation's functions, or None where it was not built."""
     modules = []
-    for module in (
-        "amounts",
-        "batch",
-        "convert",
-        "eip712",
-        "hmac_sha256",
-        "keccak",
-        "legs",
-        "sizing",
-    ):
+    for module in _impl.MODULES:
         try:
             modules.append(importlib.import_module(f"polyexec._{kind}.{module}"))
         except ModuleNotFoundError:
@@ -36,6 +27,12 @@ def load(kind: str) -> Any:
             if hasattr(module, name)
         }
     )
+
+
+def face_of(face: type, functions: Any) -> Any:
+    """Return a class of ``core`` over the other implementation of its base."""
+    body = {name: value for name, value in vars(face).items() if name != "__dict__"}
+    return type(face.__name__, (getattr(functions, face.__base__.__name__),), body)
 
 
 PURE = load("pure")

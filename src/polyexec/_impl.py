@@ -11,8 +11,11 @@ __all__ = [
     "IMPLEMENTATION",
     "ORDER_TYPES",
     "BatchBuilder",
+    "GateCore",
     "L2Key",
+    "LedgerCore",
     "LegTable",
+    "Reservation",
     "exchange_domain_separator",
     "fill_fee",
     "group_size",
@@ -32,23 +35,25 @@ __all__ = [
 ]
 
 # What both kinds consist of.
-MODULES = ("amounts", "batch", "convert", "eip712", "hmac_sha256", "keccak", "legs", "sizing")
+MODULES = (
+    "amounts",
+    "batch",
+    "convert",
+    "eip712",
+    "gate",
+    "hmac_sha256",
+    "keccak",
+    "ledger",
+    "legs",
+    "sizing",
+)
 
 
 def _wants_fast() -> bool:
     if os.environ.get("POLYEXEC_NO_EXTENSIONS", "0") not in {"", "0"}:
         return False
     try:
-        for module in (
-            "amounts",
-            "batch",
-            "convert",
-            "eip712",
-            "hmac_sha256",
-            "keccak",
-            "legs",
-            "sizing",
-        ):
+        for module in MODULES:
             importlib.import_module(f"polyexec._fast.{module}")
     except ModuleNotFoundError as error:
         # Not built is fine; built and missing something else is a fault to hear of.
@@ -77,8 +82,10 @@ if IMPLEMENTATION == "fast":
         typed_data_hash,
         typed_data_sign_hash,
     )
+    from polyexec._fast.gate import GateCore
     from polyexec._fast.hmac_sha256 import L2Key
     from polyexec._fast.keccak import keccak256
+    from polyexec._fast.ledger import LedgerCore, Reservation
     from polyexec._fast.legs import LegTable, price_legs, price_quotes
     from polyexec._fast.sizing import group_size
 else:
@@ -98,8 +105,10 @@ else:
         typed_data_hash,
         typed_data_sign_hash,
     )
+    from polyexec._pure.gate import GateCore  # type: ignore[assignment]
     from polyexec._pure.hmac_sha256 import L2Key  # type: ignore[assignment]
     from polyexec._pure.keccak import keccak256
+    from polyexec._pure.ledger import LedgerCore, Reservation  # type: ignore[assignment]
     from polyexec._pure.legs import (  # type: ignore[assignment]
         LegTable,
         price_legs,

@@ -3,12 +3,15 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from polyexec.core import gate as face
 from polyexec.core.gate import Gate
 from polyexec.enums import SkipReason
 from polyexec.errors import InternalError
+from tests.implementations import BOTH, face_of
 
 SECOND = 1_000_000_000
 MANY = 200
@@ -41,8 +44,13 @@ def in_threads(work: Callable[[int], None], count: int = 8) -> None:
     assert not errors
 
 
+@pytest.fixture(autouse=True, params=BOTH)
+def _each_implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(face, "Gate", face_of(Gate, request.param))
+
+
 def gate(*, enabled: bool = True, cooldown_ns: int = 0, max_in_flight: int = 1) -> Gate:
-    return Gate(enabled=enabled, cooldown_ns=cooldown_ns, max_in_flight=max_in_flight)
+    return face.Gate(enabled=enabled, cooldown_ns=cooldown_ns, max_in_flight=max_in_flight)
 
 
 def test_switched_off_nothing_enters() -> None:
@@ -193,3 +201,38 @@ def test_nothing_enters_after_the_switch_was_turned_off() -> None:
     in_threads(work)
     assert off.is_set()
     assert not late
+
+
+def test_times_at_the_end_of_63_bits_do_not_wrap() -> None:
+    one = gate(cooldown_ns=2**63 - 1)
+    assert one.enter(2**63 - 1) is None
+    assert one.stamp(2**63 - 1) is None
+    one.leave()
+    assert one.check(0) is SkipReason.COOLDOWN_ACTIVE
+    one = gate(cooldown_ns=2**63 - 1)
+    assert one.stamp(0) is None
+    assert one.check(2**63 - 2) is SkipReason.COOLDOWN_ACTIVE
+    assert one.check(2**63 - 1) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "error"),
+    [(-1, ValueError), (1.0, TypeError), (True, TypeError), (2**63, OverflowError)],
+)
+def test_a_time_that_is_none_is_refused_and_nothing_changes(
+    now: Any, error: type[Exception]
+) -> None:
+    one = gate(cooldown_ns=SECOND)
+    for call in (one.check, one.enter, one.stamp):
+        with pytest.raises(error):
+            call(now)
+    assert one.in_flight == 0
+    assert one.check(0) is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"cooldown_ns": -1}, {"max_in_flight": 0}, {"max_in_flight": 2**31}]
+)
+def test_a_limit_that_cannot_be_kept_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+        gate(**wrong)  # type: ignore[arg-type]

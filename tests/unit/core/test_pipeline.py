@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
+import msgspec
 import pytest
 from eth_account import Account
 
@@ -31,6 +32,10 @@ START = 1_000_000_000
 COOLDOWN_MS = 5000
 
 
+class OpenGate(Gate):
+    """One whose methods a test can replace."""
+
+
 class Bench:
     """A pipeline and everything that it moves."""
 
@@ -46,7 +51,7 @@ class Bench:
         self.clock = clock or FakeClock()
         self.ledger = Ledger()
         self.ledger.update(COLLATERAL, balance, as_of_ms=1)
-        self.gate = Gate(
+        self.gate = OpenGate(
             enabled=True, cooldown_ns=COOLDOWN_MS * 1_000_000, max_in_flight=max_in_flight
         )
         self.tracker = OrderTracker(self.ledger, self.clock)
@@ -139,15 +144,14 @@ def bench_that_fails(reasons: set[SkipReason]) -> tuple[Bench, Signal, int]:
     bench = Bench(balance=0 if SkipReason.INSUFFICIENT_BALANCE in reasons else START)
     if SkipReason.INSUFFICIENT_POSITION not in reasons:
         bench.give_shares(2, 3)
-    if SkipReason.COOLDOWN_ACTIVE in reasons:
-        bench.gate.enter(0)
-        bench.gate.stamp(0)
-        bench.gate.leave()
-        bench.clock.advance(COOLDOWN_MS - 1)
     in_flight = 0
     if SkipReason.ALREADY_SUBMITTING in reasons:
-        # taken as another submission would have, before the cooldown began
-        bench.gate._in_flight = in_flight = 1
+        # Before the cooldown begins: later nothing enters.
+        assert bench.gate.enter(0) is None
+        in_flight = 1
+    if SkipReason.COOLDOWN_ACTIVE in reasons:
+        bench.gate.stamp(0)
+        bench.clock.advance(COOLDOWN_MS - 1)
     bench.gate.set_enabled(SkipReason.TRADING_DISABLED not in reasons)
     prices = ("0.99", "0.49", "0.49") if SkipReason.PNL_BELOW_THRESHOLD in reasons else (0.6,) * 3
     size = "4.99" if SkipReason.INVALID_SIZE in reasons else "5"
@@ -414,7 +418,10 @@ def test_of_two_that_entered_together_the_later_one_yields_to_the_cooldown() -> 
 def test_a_fault_in_the_books_ends_the_place_but_frees_no_money() -> None:
     bench = Bench()
     plan = bench.plan(signal())
-    plan.reservations[1].held_micro = 1  # somebody broke the rule
+    (foreign,) = Bench().ledger.reserve([(COLLATERAL, 1)])  # somebody broke the rule
+    plan = msgspec.structs.replace(
+        plan, reservations=(plan.reservations[0], foreign, plan.reservations[2])
+    )
     with pytest.raises(InternalError):
         bench.finish(plan, answer(plan, None, REFUSED, None))
     assert bench.gate.in_flight == 0

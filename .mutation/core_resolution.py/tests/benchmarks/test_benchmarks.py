@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from benchmarks import harness, inputs, report, targets
 from benchmarks.peers import cargo
 from benchmarks.peers.worker import Remote, Worker
+
+from benchmarks import harness, inputs, report, targets
 
 ROW_KEYS = {
     "name",
