@@ -15,6 +15,7 @@
     │   ├── RateLimitedError
     │   ├── VenueModeError             restarting, post-only, cancel-only, disabled
     │   └── UnexpectedResponseError    an answer we cannot read
+    ├── JournalError                   the journal cannot be read or written: nothing is sent
     └── InternalError                  our bug: please report it
 """
 
@@ -27,6 +28,7 @@ __all__ = [
     "ConfigError",
     "InputError",
     "InternalError",
+    "JournalError",
     "NotSentError",
     "OutcomeUnknownError",
     "PolyexecError",
@@ -167,6 +169,34 @@ class VenueModeError(VenueError):
 
 class UnexpectedResponseError(VenueError):
     """The answer is not what the protocol describes (HTML, broken JSON, wrong shape)."""
+
+
+class JournalError(PolyexecError):
+    """The journal cannot be opened, read or written. No order leaves without it.
+
+    Parameters
+    ----------
+    path : str
+        The file or folder.
+    problem : str
+        What is wrong and what to do.
+    offset : int or None
+        Byte of the file where it was found.
+    """
+
+    def __init__(self, path: str, problem: str, *, offset: int | None = None) -> None:
+        self.path = path
+        self.problem = problem
+        self.offset = offset
+        where = path if offset is None else f"{path}, byte {offset}"
+        super().__init__(f"{where}: {problem}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_journal_error, (self.path, self.problem, self.offset)
+
+
+def _rebuild_journal_error(path: str, problem: str, offset: int | None) -> JournalError:
+    return JournalError(path, problem, offset=offset)
 
 
 class InternalError(PolyexecError):

@@ -1,13 +1,16 @@
 """Ports: what the core needs from the outside. Adapters in layer 3 implement them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from polyexec.enums import LegState, Side
-from polyexec.errors import TransportError
+from polyexec.errors import JournalError, TransportError
 from polyexec.models import Market, OrderId, TokenId
+
+if TYPE_CHECKING:
+    from polyexec.core.journal import Intent, Record  # it is built from the records here
 
 __all__ = [
     "Answer",
@@ -15,6 +18,7 @@ __all__ = [
     "BalanceSnapshot",
     "Clock",
     "Fill",
+    "Journal",
     "NoAnswer",
     "OrderBatch",
     "OrderStatus",
@@ -108,6 +112,54 @@ class BalanceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     balance_micro: int
     as_of_ms: int
+
+
+class Journal(Protocol):
+    """Where intents survive a crash. Every method may be called from any thread.
+
+    ``begin`` before the signing, ``seal`` after it, then the POST, then ``append`` for whatever
+    becomes of it. A group that is given up before its POST gets a ``Close`` record.
+    """
+
+    @property
+    def failure(self) -> JournalError | None:
+        """Why this journal takes no further intent, or None while it does."""
+        ...
+
+    def new_group(self) -> int:
+        """Return a number that no group of this journal has or had."""
+        ...
+
+    def begin(self, intent: "Intent") -> None:
+        """Take the intent in, and start making it durable.
+
+        Raises
+        ------
+        JournalError
+            It cannot be kept: send nothing.
+        """
+        ...
+
+    def seal(self, group: int, body: bytes, order_ids: Sequence[OrderId]) -> None:
+        """Keep the signed bytes; when this returns, the intent is durable and the POST may go.
+
+        Raises
+        ------
+        JournalError
+            It is not certain that the intent is kept: send nothing.
+        """
+        ...
+
+    def append(self, record: "Record") -> None:
+        """Keep a later record, in order. Trouble with the disk is told by ``failure``, not here.
+
+        A record of a closed group is dropped.
+        """
+        ...
+
+    def close(self) -> None:
+        """Keep all that was appended, and let go of the journal."""
+        ...
 
 
 @runtime_checkable

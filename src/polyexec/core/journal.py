@@ -1,0 +1,415 @@
+"""The journal's records, what a replay of them leaves open, and how an order is made again.
+
+A group is one POST and what becomes of its orders. Its life in records::
+
+    INTENT ─ SIGNED ─ SENT ─ ANSWER ─ TRADE ... ─ RELEASE (one per leg) ─ CLOSE
+
+INTENT holds all that the signed bytes are made of except the key; ACK is an operator's word on an
+order whose fate cannot be found out. Nothing here touches a file: ``polyexec.journal`` does.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import TypeAlias
+
+import msgspec
+
+from polyexec.core.candidates import PricedLeg
+from polyexec.core.orders import Order, encode_orders
+from polyexec.core.outcome import LegOutcome
+from polyexec.core.ports import Fill
+from polyexec.core.signer import OrderSigner
+from polyexec.enums import Generation, LegState
+from polyexec.errors import InputError, InternalError, JournalError
+from polyexec.models import OrderId, TokenId
+
+__all__ = [
+    "Account",
+    "Ack",
+    "Answered",
+    "Close",
+    "Intent",
+    "IntentLeg",
+    "NullJournal",
+    "OpenGroup",
+    "OpenLeg",
+    "Record",
+    "Recovered",
+    "Release",
+    "Replay",
+    "Sent",
+    "Signed",
+    "Trade",
+    "account_of",
+    "rebuild",
+]
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose orders a journal holds; another account's journal is refused."""
+
+    address: str
+    funder: str
+    signature_type: int
+    chain_id: int
+
+    def __str__(self) -> str:
+        return f"{self.address} (funder {self.funder}, chain {self.chain_id})"
+
+
+def account_of(signer: OrderSigner) -> Account:
+    """Return the account that a signer signs for."""
+    return Account(
+        address=signer.address,
+        funder=signer.funder,
+        signature_type=int(signer.signature_type),
+        chain_id=signer.chain_id,
+    )
+
+
+class IntentLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """One order before it is signed, and what is reserved for it."""
+
+    priced: PricedLeg
+    salt: int
+    asset: TokenId
+    """What is reserved: ``ledger.COLLATERAL`` or the token that a SELL gives."""
+    reserved_micro: int
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=1):
+    """We are about to send these orders. Written before they are signed."""
+
+    group: int
+    at_ms: int
+    """Unix milliseconds, as in every record."""
+    legs: tuple[IntentLeg, ...]
+    timestamp_ms: int
+    """Signed in every order of the group (V2, V3)."""
+    owner: str
+    """API key id, part of the body. An identifier, not a secret."""
+    builder: str
+    resignable: bool = True
+    """Signatures are deterministic: these fields and the key give the same bytes again. With
+    prepared nonces they do not, and the SIGNED record has to be as durable as this one."""
+
+
+class Signed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=2):
+    """The orders are signed; the body of the POST, byte for byte."""
+
+    group: int
+    order_ids: tuple[OrderId, ...]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Signed(group={self.group}, {len(self.order_ids)} orders, {len(self.body)} bytes)"
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=3):
+    """The bytes are with the kernel."""
+
+    group: int
+    at_ms: int
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=4):
+    """What the outcome of the POST says of every leg, in order."""
+
+    group: int
+    at_ms: int
+    legs: tuple[LegOutcome, ...]
+
+
+class Trade(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=5):
+    """What was booked for an order: all of its fills, and its state of now.
+
+    The fields are the arguments of ``OrderTracker.book_fills``. A later one replaces this one.
+    """
+
+    order_id: OrderId
+    at_ms: int
+    state: LegState
+    fills: tuple[Fill, ...]
+    fee_rate_micro: int
+    fee_exponent: int
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=6):
+    """The reservation of an order ended: spent + released = reserved."""
+
+    order_id: OrderId
+    at_ms: int
+    spent_micro: int
+    released_micro: int
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=7):
+    """An operator takes responsibility for an order whose fate is unknown."""
+
+    order_id: OrderId
+    at_ms: int
+    note: str
+
+
+class Close(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=8):
+    """Nobody needs this group any more; a compaction drops it."""
+
+    group: int
+    at_ms: int
+
+
+Record: TypeAlias = Intent | Signed | Sent | Answered | Trade | Release | Ack | Close
+
+
+class OpenLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """The last that the journal knows of an order."""
+
+    intent: IntentLeg
+    order_id: OrderId | None
+    """None when no SIGNED record was found; :func:`rebuild` gives it."""
+    answer: LegOutcome | None = None
+    trade: Trade | None = None
+    release: Release | None = None
+    ack: Ack | None = None
+
+    @property
+    def state(self) -> LegState:
+        """State by the newest evidence; UNKNOWN without any, because the POST may have left."""
+        if self.trade is not None:
+            return self.trade.state
+        return LegState.UNKNOWN if self.answer is None else self.answer.state
+
+    @property
+    def is_unresolved(self) -> bool:
+        """The exchange has to be asked before its money is free."""
+        return self.release is None and self.ack is None and self.state.is_open
+
+
+class OpenGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """A group without a CLOSE."""
+
+    intent: Intent
+    signed: Signed | None
+    sent_ms: int | None
+    answered_ms: int | None
+    legs: tuple[OpenLeg, ...]
+
+    @property
+    def group(self) -> int:
+        """Its number."""
+        return self.intent.group
+
+
+class Recovered(msgspec.Struct, frozen=True, kw_only=True):
+    """What a journal held when it was opened."""
+
+    groups: tuple[OpenGroup, ...] = ()
+    """Open groups, oldest first."""
+    next_group: int = 1
+    records: int = 0
+    truncated_bytes: int = 0
+    """Above 0: the last write was torn and has been cut off. It was never acknowledged."""
+    warning: str = ""
+    """For people: what was cut off, and where."""
+
+
+class Replay:
+    """Open groups, built from records in the order in which they were written."""
+
+    def __init__(self, next_group: int = 1) -> None:
+        self.next_group = next_group
+        self._groups: dict[int, list[Record]] = {}
+        self._group_of: dict[OrderId, int] = {}
+
+    def add(self, record: Record) -> bool:
+        """Take a record in; return False for one of a closed group, which nothing would read.
+
+        Raises
+        ------
+        InternalError
+            It contradicts what is known; nothing changed.
+        """
+        if isinstance(record, Intent):
+            if record.group in self._groups or record.group < 1 or not record.legs:
+                raise InternalError(f"group {record.group} is open already, or has no leg")
+            self._groups[record.group] = [record]
+            self.next_group = max(self.next_group, record.group + 1)
+            return True
+        if isinstance(record, Trade | Release | Ack):
+            group = self._group_of.get(record.order_id)
+        else:
+            group = record.group
+        known = None if group is None else self._groups.get(group)
+        if group is None or known is None:
+            return False
+        if isinstance(record, Close):
+            del self._groups[group]
+            for kept in known:
+                if isinstance(kept, Signed):
+                    for order_id in kept.order_ids:
+                        self._group_of.pop(order_id, None)
+            return True
+        intent = known[0]
+        assert isinstance(intent, Intent)  # noqa: S101  # begins every group
+        if isinstance(record, Signed):
+            self._check_signed(record, intent, known)
+            for order_id in record.order_ids:
+                self._group_of[order_id] = group
+        elif isinstance(record, Answered):
+            if len(record.legs) != len(intent.legs):
+                raise InternalError(
+                    f"group {group}: {len(record.legs)} answers for {len(intent.legs)} legs"
+                )
+        elif isinstance(record, Release):
+            _check_release(record, intent, known)
+        elif isinstance(record, Trade):
+            known[:] = [
+                kept
+                for kept in known
+                if not (isinstance(kept, Trade) and kept.order_id == record.order_id)
+            ]
+        known.append(record)
+        return True
+
+    def is_open(self, group: int) -> bool:
+        """Return True while the group is open."""
+        return group in self._groups
+
+    def records(self) -> Iterable[Record]:
+        """Return the records of the open groups, oldest group first: what a compaction keeps."""
+        for group in sorted(self._groups):
+            yield from self._groups[group]
+
+    def groups(self) -> tuple[OpenGroup, ...]:
+        """Return the open groups, oldest first."""
+        return tuple(_summary(self._groups[group]) for group in sorted(self._groups))
+
+    def _check_signed(self, record: Signed, intent: Intent, known: list[Record]) -> None:
+        group, ids = record.group, record.order_ids
+        if len(ids) != len(intent.legs) or len(set(ids)) != len(ids):
+            raise InternalError(
+                f"group {group}: {len(set(ids))} order ids for {len(intent.legs)} legs"
+            )
+        if any(self._group_of.get(order_id, group) != group for order_id in ids):
+            raise InternalError(f"group {group}: an order id belongs to another open group")
+        if any(isinstance(kept, Signed) and kept.order_ids != ids for kept in known):
+            raise InternalError(f"group {group}: signed again with other order ids")
+
+
+class NullJournal:
+    """The journal of mode ``off``: numbers groups and keeps nothing."""
+
+    def __init__(self) -> None:
+        self._groups = count(1)
+
+    @property
+    def failure(self) -> JournalError | None:
+        """Never anything."""
+        return None
+
+    def new_group(self) -> int:
+        """Return a number that no group of this journal has."""
+        return next(self._groups)
+
+    def begin(self, intent: Intent) -> None:
+        """Keep nothing."""
+
+    def seal(self, group: int, body: bytes, order_ids: Sequence[OrderId]) -> None:
+        """Keep nothing."""
+
+    def append(self, record: Record) -> None:
+        """Keep nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def rebuild(intent: Intent, signer: OrderSigner) -> tuple[bytes, tuple[OrderId, ...]]:
+    """Return the body and the order ids of a group, made again from its INTENT.
+
+    Byte for byte what was signed before the crash, because the signatures are RFC 6979: the same
+    order at the exchange, not a second one.
+
+    Raises
+    ------
+    InputError
+        The signatures of the group, or those of this signer, come from prepared nonces.
+    """
+    if not intent.resignable:
+        raise InputError(
+            "intent", intent.group, "was signed with prepared nonces: use its SIGNED record"
+        )
+    if signer.presign_info() is not None:
+        raise InputError("signer", signer, "prepares nonces: rebuild with one that does not")
+    signed = signer.sign_batch(_order(leg, intent) for leg in intent.legs)
+    body = encode_orders(
+        signed,
+        owner=intent.owner,
+        order_type=[leg.priced.order_type for leg in intent.legs],
+        post_only=[leg.priced.post_only for leg in intent.legs],
+    )
+    return body, tuple(order.order_id for order in signed)
+
+
+def _order(leg: IntentLeg, intent: Intent) -> Order:
+    priced = leg.priced
+    order = Order(
+        generation=priced.generation,
+        token_id=priced.token_id,
+        side=priced.side,
+        maker_micro=priced.maker_micro,
+        taker_micro=priced.taker_micro,
+        neg_risk=priced.neg_risk,
+        salt=leg.salt,
+        expiration=priced.expiration,
+    )
+    if priced.generation is Generation.CLOB_V1:
+        return order  # V1 knows neither timestamp nor builder
+    return msgspec.structs.replace(order, timestamp_ms=intent.timestamp_ms, builder=intent.builder)
+
+
+def _check_release(record: Release, intent: Intent, known: list[Record]) -> None:
+    signed = next(kept for kept in known if isinstance(kept, Signed))
+    leg = intent.legs[signed.order_ids.index(record.order_id)]
+    spent, released = record.spent_micro, record.released_micro
+    if spent < 0 or released < 0 or spent + released != leg.reserved_micro:
+        raise InternalError(
+            f"order {record.order_id}: spent {spent} + released {released} is not the "
+            f"reserved {leg.reserved_micro}"
+        )
+    if any(isinstance(kept, Release) and kept.order_id == record.order_id for kept in known):
+        raise InternalError(f"order {record.order_id}: its reservation has ended already")
+
+
+def _summary(records: Sequence[Record]) -> OpenGroup:
+    intent = records[0]
+    assert isinstance(intent, Intent)  # noqa: S101  # begins every group
+    signed: Signed | None = None
+    sent_ms: int | None = None
+    answered: Answered | None = None
+    of_order: dict[tuple[type, OrderId], Trade | Release | Ack] = {}
+    for record in records[1:]:
+        if isinstance(record, Signed):
+            signed = record
+        elif isinstance(record, Sent):
+            sent_ms = record.at_ms
+        elif isinstance(record, Answered):
+            answered = record
+        elif isinstance(record, Trade | Release | Ack):
+            of_order[type(record), record.order_id] = record
+    legs = []
+    for index, leg in enumerate(intent.legs):
+        order_id = signed.order_ids[index] if signed else None
+        last = {
+            kind.__name__.lower(): of_order.get((kind, order_id)) if order_id else None
+            for kind in (Trade, Release, Ack)
+        }
+        answer = answered.legs[index] if answered else None
+        legs.append(OpenLeg(intent=leg, order_id=order_id, answer=answer, **last))  # type: ignore[arg-type]
+    return OpenGroup(
+        intent=intent,
+        signed=signed,
+        sent_ms=sent_ms,
+        answered_ms=answered.at_ms if answered else None,
+        legs=tuple(legs),
+    )
