@@ -31,6 +31,7 @@ LAYERS = {
         "dispatch",
         "following",
         "reconciliation",
+        "recovery",
         "build",
         "engine",
         "backtest",

@@ -23,6 +23,7 @@ from polyexec.records import Record
 __all__ = ["ExecutorConfig", "Mode", "Secret"]
 
 Mode: TypeAlias = Literal["live", "paper", "off"]
+JournalMode: TypeAlias = Literal["fsync", "os", "off"]
 
 DEFAULT_CLOB_URL: Final = "https://clob.polymarket.com"
 
@@ -60,6 +61,8 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "min_profit_abs": ("ARB_MIN_PROFIT_ABS",),
         "engine_mode": ("ENGINE_MODE",),
         "executor_mode": ("EXECUTOR_MODE",),
+        "journal_mode": ("JOURNAL_MODE",),
+        "journal_folder": ("JOURNAL_FOLDER",),
         "telegram_bot_token": ("TELEGRAM_BOT_TOKEN",),
         "telegram_chat_id": ("TELEGRAM_CHAT_ID",),
     }
@@ -159,6 +162,12 @@ class ExecutorConfig(Record):
         money is free. ``None``: never; ``executor.give_up_unknown`` is then for a person.
     unknown_resend_after_s : float or None
         Seconds of the same until its signed bytes are sent once more, unchanged. ``None``: never.
+    journal_mode : "fsync", "os", "off" or None
+        What is certain before a POST leaves: that the intent is on the disk, that it survives this
+        process, nothing. ``None``: ``fsync`` on the real exchange, else ``off``.
+    journal_folder : str
+        Where the journals of all accounts are, a folder each. Empty: ``polyexec`` in
+        ``$XDG_STATE_HOME`` or ``~/.local/state``.
     builder_code : str
         bytes32 hex put into every order; empty: zero.
     min_profit_bps, min_profit_abs : number
@@ -186,6 +195,8 @@ class ExecutorConfig(Record):
         "engine_mode",
         "executor_mode",
         "follow_interval_s",
+        "journal_folder",
+        "journal_mode",
         "max_in_flight",
         "min_pnl_threshold_percent",
         "min_profit_abs",
@@ -235,6 +246,8 @@ class ExecutorConfig(Record):
         "follow_interval_s",
         "unknown_absent_after_s",
         "unknown_resend_after_s",
+        "journal_mode",
+        "journal_folder",
         "builder_code",
         "min_profit_bps",
         "min_profit_abs",
@@ -269,6 +282,8 @@ class ExecutorConfig(Record):
     follow_interval_s: float
     unknown_absent_after_s: float | None
     unknown_resend_after_s: float | None
+    journal_mode: JournalMode | None
+    journal_folder: str
     builder_code: str
     min_profit_bps: Decimal
     min_profit_abs: Decimal
@@ -308,6 +323,8 @@ class ExecutorConfig(Record):
         follow_interval_s: float = 2.0,
         unknown_absent_after_s: float | None = 120.0,
         unknown_resend_after_s: float | None = None,
+        journal_mode: JournalMode | None = None,
+        journal_folder: str = "",
         builder_code: str = "",
         min_profit_bps: Number = 5,
         min_profit_abs: Number = 0,
@@ -358,6 +375,12 @@ class ExecutorConfig(Record):
             unknown_resend_after_s=_optional_seconds(
                 "unknown_resend_after_s", unknown_resend_after_s
             ),
+            journal_mode=(
+                None
+                if journal_mode is None
+                else _one_of("journal_mode", journal_mode, ("fsync", "os", "off"))
+            ),
+            journal_folder=_text("journal_folder", journal_folder),
             builder_code=_builder_code(builder_code),
             min_profit_bps=_checked("min_profit_bps", to_decimal, min_profit_bps),
             min_profit_abs=_checked("min_profit_abs", to_decimal, min_profit_abs),
@@ -389,6 +412,12 @@ class ExecutorConfig(Record):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an ExecutorConfig holds secrets and cannot be pickled")
+
+    @property
+    def is_loopback(self) -> bool:
+        """``clob_url`` is on this machine, so no real exchange."""
+        host = urlsplit(self.clob_url).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
 
     @classmethod
     def from_env(
@@ -437,6 +466,12 @@ class ExecutorConfig(Record):
             raise ConfigError(f"{sources[setting]}: {error}") from None
         config._set(sources=MappingProxyType(sources))
         return config
+
+
+def default_journal_folder() -> str:
+    """Return where journals are kept unless a setting says otherwise."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return str(Path(state or Path.home() / ".local" / "state") / "polyexec")
 
 
 def _pick(values: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, str] | None:
@@ -533,6 +568,12 @@ def _checked(name: str, convert: Any, value: Number) -> Any:
         return convert(value, name)
     except InputError as error:
         raise ConfigError(str(error)) from None
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}={value!r}: must be text")
+    return value
 
 
 def _flag(name: str, value: object) -> bool:

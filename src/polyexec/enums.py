@@ -102,6 +102,10 @@ class SkipReason(StrEnum):
     """The executor was closed before the signal's turn came."""
     NOT_CONNECTED = "NotConnected"
     """No usable connection to the venue; nothing left this process."""
+    RECOVERING = "Recovering"
+    """Orders of an earlier run are not resolved yet."""
+    JOURNAL_FAILED = "JournalFailed"
+    """The intent could not be kept, so nothing was sent."""
 
 
 class LegState(StrEnum):

@@ -11,19 +11,29 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from polyexec.account import build_signer
 from polyexec.clob.client import ClobClient
 from polyexec.clob.venue import ClobVenue
-from polyexec.config import ExecutorConfig
+from polyexec.config import ExecutorConfig, default_journal_folder
 from polyexec.core.auth import ApiCredentials
 from polyexec.core.candidates import PricingPolicy
 from polyexec.core.gate import Gate
+from polyexec.core.journal import account_of
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.pipeline import Pipeline, Plan
-from polyexec.core.ports import AnswerCallback, Clock, NoAnswer, OrderBatch, Outcome, Venue
+from polyexec.core.ports import (
+    AnswerCallback,
+    Clock,
+    Journal,
+    NoAnswer,
+    OrderBatch,
+    Outcome,
+    Venue,
+)
 from polyexec.core.resolution import ResolutionPolicy
 from polyexec.core.tracking import OrderTracker
 from polyexec.dispatch import Publisher
@@ -44,6 +54,7 @@ from polyexec.models import (
 )
 from polyexec.numbers import Number, to_micro
 from polyexec.reconciliation import Reconciliation, reconcile
+from polyexec.recovery import restore
 from polyexec.results import TradeResult
 from polyexec.submission import Submission
 
@@ -78,6 +89,7 @@ class BaseExecutor:
         venue: Venue | None = None,
         *,
         clock: Clock | None = None,
+        journal: Journal | None = None,
     ) -> None:
         if not isinstance(config, ExecutorConfig):
             raise InputError("config", config, "must be an ExecutorConfig")
@@ -85,6 +97,8 @@ class BaseExecutor:
         self._venue = venue
         self._exchange: PaperExchange | None = None
         self._clock: Clock = clock or SystemClock()
+        self._journal = journal
+        self._recovering: frozenset[OrderId] = frozenset()
         self._signer = build_signer(config)
         self._gate = Gate(
             enabled=config.trading_enabled and config.executor_mode != "off",
@@ -281,7 +295,7 @@ class BaseExecutor:
         """
         pipeline = self._ready(signal)
         submission = Submission(self._loop_thread)
-        plan = pipeline.prepare(signal)
+        plan = pipeline.prepare(signal) if self._has_recovered() else self._recovering_skip(signal)
         if isinstance(plan, TradeResult):
             self._finish(submission, plan)
         else:
@@ -338,6 +352,18 @@ class BaseExecutor:
         self._count_waiting(+1)
         self._post(plan.batch, on_outcome)
         written_ns = time.perf_counter_ns()
+        pipeline.sent(plan)
+
+    def _has_recovered(self) -> bool:
+        """Return False while an order of an earlier run is unknown: nothing may be sent then."""
+        if self._recovering:
+            unknown = {order.order_id for order in self._tracker.unknown_orders}
+            self._recovering &= unknown
+        return not self._recovering
+
+    def _recovering_skip(self, signal: Signal) -> TradeResult:
+        detail = f"{len(self._recovering)} orders of an earlier run are not resolved yet"
+        return self._ready(signal).skip(signal, SkipReason.RECOVERING, detail)
 
     def _post(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
         try:
@@ -426,6 +452,7 @@ class BaseExecutor:
             )
         if config.executor_mode != "off":
             await self._venue.open()
+        self._open_journal()
         self._pipeline = Pipeline(
             signer=self._signer,
             credentials=credentials,
@@ -441,6 +468,7 @@ class BaseExecutor:
             clock=self._clock,
             stopwatch=time.perf_counter_ns,
             builder=config.builder_code,
+            journal=self._journal,
         )
         self._follower = Follower(
             venue=self._venue,
@@ -456,6 +484,7 @@ class BaseExecutor:
         ]
         if config.executor_mode != "off":
             await self._refresh_balance()
+            self._follower.wake()
 
     async def _close(self) -> None:
         if self._closed:
@@ -478,6 +507,39 @@ class BaseExecutor:
         for publisher in (self._results, self._signals, self._tops):
             await asyncio.to_thread(publisher.close, _CLOSE_CALLBACKS_S)
         self._signer.close()
+        if self._journal is not None:
+            await asyncio.to_thread(self._journal.close)
+
+    def _open_journal(self) -> None:
+        """Hold what an earlier run left open, before anything can be sent."""
+        config = self._config
+        mode = config.journal_mode
+        if mode is None:
+            # Only where real money is: a venue of the caller's own brings a journal if it wants.
+            is_real = config.executor_mode == "live" and isinstance(self._venue, ClobVenue)
+            mode = "fsync" if is_real and not config.is_loopback else "off"
+        if self._journal is None and mode != "off":
+            from polyexec.journal import open_journal  # noqa: PLC0415  paper needs none
+
+            account = account_of(self._signer)
+            folder = config.journal_folder or default_journal_folder()
+            self._journal = open_journal(
+                Path(folder) / f"{account.address}-{account.chain_id}", account, mode=mode
+            )
+        if self._journal is None:
+            return
+        recovered = self._journal.recovered
+        if recovered.warning:
+            _log.warning("journal_truncated", extra={"detail": recovered.warning})
+        self._tracker.keep(self._journal)
+        self._recovering = restore(
+            recovered.groups,
+            ledger=self._ledger,
+            tracker=self._tracker,
+            journal=self._journal,
+            signer=build_signer(config.replace(presign=0)),
+            clock=self._clock,
+        )
 
     def _skip_queue(self) -> None:
         with self._queue_lock:
@@ -541,6 +603,9 @@ class Executor(BaseExecutor):
         closed with the executor.
     clock : Clock or None
         The machine's clocks by default.
+    journal : Journal or None
+        Keeps what is about to be sent, instead of the one that ``config`` names; closed with the
+        executor.
 
     Raises
     ------

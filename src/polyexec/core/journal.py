@@ -307,6 +307,11 @@ class NullJournal:
         """Never anything."""
         return None
 
+    @property
+    def recovered(self) -> Recovered:
+        """Nothing."""
+        return Recovered()
+
     def new_group(self) -> int:
         """Return a number that no group of this journal has."""
         return next(self._groups)

@@ -25,13 +25,15 @@ from polyexec.core.candidates import (
     priced_legs,
 )
 from polyexec.core.gate import Gate
-from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage
+from polyexec.core.journal import Answered, Close, Intent, IntentLeg, Record, Sent
+from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage, asset_given
 from polyexec.core.orders import Order, encode_orders, split_batch
 from polyexec.core.outcome import LegOutcome, SentLeg, classify
-from polyexec.core.ports import Clock, OrderBatch, Outcome
+from polyexec.core.ports import Clock, Journal, OrderBatch, Outcome
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.enums import Generation, LegState, Side, SkipReason
+from polyexec.errors import JournalError
 from polyexec.models import OrderId, Signal, TokenId
 from polyexec.numbers import from_micro
 from polyexec.results import Latency, LegResult, TradeResult
@@ -51,6 +53,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     edge: Edge | None
     reservations: tuple[Reservation, ...]
     batch: OrderBatch
+    group: int
+    """Its number in the journal; 0 without one."""
     started_ns: int
     latency: Latency
 
@@ -76,6 +80,8 @@ class Pipeline:
         Nanoseconds for the latency of the stages.
     builder : str
         bytes32 hex of every order.
+    journal : Journal or None
+        Keeps the intent before anything is sent.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class Pipeline:
         clock: Clock,
         stopwatch: _Nanoseconds,
         builder: str,
+        journal: Journal | None = None,
     ) -> None:
         self._signer = signer
         self._owner = credentials.api_key
@@ -101,6 +108,7 @@ class Pipeline:
         self._clock = clock
         self._stopwatch = stopwatch
         self._builder = builder
+        self._journal = journal
         self._batches = signer.batch_builder(owner=credentials.api_key, builder=builder)
 
     def prepare(self, signal: Signal) -> Plan | TradeResult:
@@ -136,10 +144,17 @@ class Pipeline:
         try:
             reserved = watch()
             time_ms = self._clock.time_ms()
-            body, order_ids = self._sign_and_encode(table, time_ms)
+            if self._journal is None:
+                group = 0
+                body, order_ids = self._sign_and_encode(table, time_ms)
+            else:
+                group, body, order_ids = self._journaled(self._journal, table, time_ms)
             signed = watch()
             headers = self._auth.headers(time_ms // 1000, "POST", _ORDERS_PATH, body)
             encoded = watch()
+        except JournalError as error:
+            self._withdraw(reservations)
+            return self._skipped(signal, Skip(SkipReason.JOURNAL_FAILED, str(error)), started)
         except BaseException:
             self._withdraw(reservations)
             raise
@@ -149,6 +164,7 @@ class Pipeline:
             edge=edge,
             reservations=reservations,
             batch=OrderBatch(path=_ORDERS_PATH, body=body, headers=headers, order_ids=order_ids),
+            group=group,
             started_ns=started,
             latency=Latency(
                 validate_us=(validated - started + gated - priced) / 1000,
@@ -162,6 +178,12 @@ class Pipeline:
     def withdraw(self, plan: Plan) -> None:
         """Give up a plan of which certainly nothing was sent."""
         self._withdraw(plan.reservations)
+        self._append(Close(group=plan.group, at_ms=self._clock.time_ms()))
+
+    def sent(self, plan: Plan) -> None:
+        """Note that the bytes of a plan are with the kernel."""
+        if self._journal is not None:
+            self._append(Sent(group=plan.group, at_ms=self._clock.time_ms()))
 
     def finish(self, plan: Plan, outcome: Outcome, *, written_ns: int) -> TradeResult:
         """Book what the outcome says and return the result. Called exactly once per plan."""
@@ -171,8 +193,12 @@ class Pipeline:
         ]
         try:
             outcomes = classify(sent, outcome)
+            if self._journal is not None:
+                self._tracker.open_group(plan.group, len(legs))
+                at_ms = self._clock.time_ms()
+                self._append(Answered(group=plan.group, at_ms=at_ms, legs=outcomes))
             results = tuple(
-                self._book(leg, order_id, reservation, leg_outcome, entry)
+                self._book(leg, order_id, reservation, leg_outcome, entry, plan.group)
                 for leg, order_id, reservation, leg_outcome, entry in zip(
                     legs,
                     plan.batch.order_ids,
@@ -259,19 +285,63 @@ class Pipeline:
             self._ledger.release(reservation)
         self._gate.leave()
 
-    def _sign_and_encode(self, table: LegTable, time_ms: int) -> tuple[bytes, tuple[OrderId, ...]]:
+    def _journaled(
+        self, journal: Journal, table: LegTable, time_ms: int
+    ) -> tuple[int, bytes, tuple[OrderId, ...]]:
+        """Sign between the intent and its seal; return the group, the body and the order ids."""
+        group = journal.new_group()
+        entropy = self._signer.salt_entropy(table.count)
+        legs = priced_legs(table)
+        journal.begin(
+            Intent(
+                group=group,
+                at_ms=time_ms,
+                legs=tuple(
+                    IntentLeg(
+                        priced=leg,
+                        salt=_salt(entropy, index),
+                        asset=asset_given(leg.side, leg.token_id),
+                        reserved_micro=leg.reserve_micro,
+                    )
+                    for index, leg in enumerate(legs)
+                ),
+                timestamp_ms=time_ms,
+                owner=self._owner,
+                builder=self._builder,
+                resignable=self._signer.is_deterministic,
+            )
+        )
+        try:
+            body, order_ids = self._sign_and_encode(table, time_ms, entropy)
+            journal.seal(group, body, order_ids)
+        except BaseException:
+            self._append(Close(group=group, at_ms=time_ms))
+            raise
+        return group, body, order_ids
+
+    def _append(self, record: Record) -> None:
+        if self._journal is not None:
+            self._journal.append(record)
+
+    def _sign_and_encode(
+        self, table: LegTable, time_ms: int, salts: bytes | None = None
+    ) -> tuple[bytes, tuple[OrderId, ...]]:
         """Return the body of the POST and the ids of its orders."""
         if table.needs_v1:
-            return self._sign_and_encode_v1(priced_legs(table), time_ms)
-        salts = self._signer.given_salts(table.count)
+            return self._sign_and_encode_v1(priced_legs(table), time_ms, salts)
+        if salts is None:
+            salts = self._signer.given_salts(table.count)
         body, order_ids = self._batches.build_table(table, time_ms, salts)
         return body, cast("tuple[OrderId, ...]", order_ids)
 
     def _sign_and_encode_v1(
-        self, legs: tuple[PricedLeg, ...], time_ms: int
+        self, legs: tuple[PricedLeg, ...], time_ms: int, salts: bytes | None
     ) -> tuple[bytes, tuple[OrderId, ...]]:
         """Do the same for a batch with V1 orders, which production no longer takes."""
-        orders = self._signer.sign_batch(self._order(leg, time_ms) for leg in legs)
+        drawn = salts or self._signer.salt_entropy(len(legs))
+        orders = self._signer.sign_batch(
+            self._order(leg, time_ms, _salt(drawn, index)) for index, leg in enumerate(legs)
+        )
         body = encode_orders(
             orders,
             owner=self._owner,
@@ -280,7 +350,7 @@ class Pipeline:
         )
         return body, tuple(order.order_id for order in orders)
 
-    def _order(self, leg: PricedLeg, time_ms: int) -> Order:
+    def _order(self, leg: PricedLeg, time_ms: int, salt: int) -> Order:
         order = Order(
             generation=leg.generation,
             token_id=leg.token_id,
@@ -288,6 +358,7 @@ class Pipeline:
             maker_micro=leg.maker_micro,
             taker_micro=leg.taker_micro,
             neg_risk=leg.neg_risk,
+            salt=salt,
             expiration=leg.expiration,
         )
         if leg.generation is Generation.CLOB_V1:
@@ -301,9 +372,15 @@ class Pipeline:
         reservation: Reservation,
         outcome: LegOutcome,
         entry: bytes,
+        group: int,
     ) -> LegResult:
         fee = self._tracker.book_answer(
-            order_id=order_id, leg=leg, reservation=reservation, outcome=outcome, entry=entry
+            order_id=order_id,
+            leg=leg,
+            reservation=reservation,
+            outcome=outcome,
+            entry=entry,
+            group=group,
         )
         return LegResult(
             state=outcome.state,
@@ -329,6 +406,10 @@ _GATE_DETAILS: Final = {
     SkipReason.ALREADY_SUBMITTING: "another submission is without its answer (max_in_flight)",
     SkipReason.COOLDOWN_ACTIVE: "the last execution is too recent (opportunity_timeout_ms)",
 }
+
+
+def _salt(entropy: bytes, index: int) -> int:
+    return int.from_bytes(entropy[8 * index : 8 * index + 8]) >> 11
 
 
 def _sent(leg: PricedLeg, order_id: OrderId) -> SentLeg:

@@ -10,7 +10,7 @@ from polyexec.errors import JournalError, TransportError
 from polyexec.models import Market, OrderId, TokenId
 
 if TYPE_CHECKING:
-    from polyexec.core.journal import Intent, Record  # it is built from the records here
+    from polyexec.core.journal import Intent, Record, Recovered  # built from the records here
 
 __all__ = [
     "Answer",
@@ -124,6 +124,11 @@ class Journal(Protocol):
     @property
     def failure(self) -> JournalError | None:
         """Why this journal takes no further intent, or None while it does."""
+        ...
+
+    @property
+    def recovered(self) -> "Recovered":
+        """What was in it when it was opened."""
         ...
 
     def new_group(self) -> int:

@@ -1,5 +1,6 @@
 """Signs orders: addresses and domain separators are worked out once, each order costs hashes."""
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -253,6 +254,16 @@ class OrderSigner:
         if self._salt is random_salt:
             return None
         return b"".join((self._checked_salt() << 11).to_bytes(8, "big") for _ in range(count))
+
+    def salt_entropy(self, count: int) -> bytes:
+        """Return salts for so many orders, as ``build_table`` takes them."""
+        given = self.given_salts(count)
+        return os.urandom(8 * count) if given is None else given
+
+    @property
+    def is_deterministic(self) -> bool:
+        """The same order signs to the same bytes: no nonces are prepared."""
+        return self._nonces is None
 
     def _checked_salt(self) -> int:
         salt = self._salt()

@@ -13,9 +13,10 @@ import msgspec
 
 from polyexec import _impl
 from polyexec.core.candidates import WORST_FEE_RATE_MICRO, PricedLeg
+from polyexec.core.journal import Ack, Close, Release, Trade
 from polyexec.core.ledger import COLLATERAL, Ledger, Reservation
 from polyexec.core.outcome import LegOutcome
-from polyexec.core.ports import Clock, Fill
+from polyexec.core.ports import Clock, Fill, Journal
 from polyexec.core.resolution import NextStep, ResolutionPolicy, UnknownOrder
 from polyexec.enums import LegState, Side
 from polyexec.models import OrderId
@@ -69,6 +70,8 @@ class TrackedOrder:
         "answer_ms",
         "entry",
         "flows",
+        "group",
+        "has_ended",
         "leg",
         "order_id",
         "reservation",
@@ -84,12 +87,15 @@ class TrackedOrder:
         reservation: Reservation,
         state: LegState,
         entry: bytes,
+        group: int,
     ) -> None:
         self.order_id = order_id
         self.leg = leg
         self.reservation = reservation
         self.state = state
         self.entry = entry
+        self.group = group
+        self.has_ended = False
         self.unknown: UnknownOrder | None = None
         self.answer = _NOTHING
         self.answer_ms = 0
@@ -111,16 +117,33 @@ class TrackedOrder:
 
 
 class OrderTracker:
-    """Books answers and fills of orders into the ledger. Every method is atomic."""
+    """Books answers and fills of orders into the ledger. Every method is atomic.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    clock : Clock
+    resolution : ResolutionPolicy
+        When an unknown order is asked for, sent again, given up.
+    """
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, resolution: ResolutionPolicy = _DEFAULT_RESOLUTION
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        resolution: ResolutionPolicy = _DEFAULT_RESOLUTION,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._resolution = resolution
+        self._journal: Journal | None = None
+        self._open_legs: dict[int, int] = {}  # group -> orders of it that are not final
         self._lock = threading.Lock()
         self._orders: dict[OrderId, TrackedOrder] = {}
+
+    def keep(self, journal: Journal) -> None:
+        """Tell a journal from now on what is booked, which reservations end, and which groups."""
+        self._journal = journal
 
     @property
     def orders(self) -> tuple[TrackedOrder, ...]:
@@ -136,12 +159,21 @@ class OrderTracker:
         reservation: Reservation,
         outcome: LegOutcome,
         entry: bytes = b"",
+        group: int = 0,
     ) -> int:
-        """Book what the answer to the POST says of a leg; return the fee that was booked."""
-        order = TrackedOrder(order_id, leg, reservation, outcome.state, entry)
+        """Book what the answer to the POST says of a leg; return the fee that was booked.
+
+        ``group`` is one that :meth:`open_group` was told of, or 0.
+        """
+        order = TrackedOrder(order_id, leg, reservation, outcome.state, entry, group)
         with self._lock:
             self._learn(order, outcome)
             return order.fee_micro
+
+    def open_group(self, group: int, legs: int) -> None:
+        """Expect that many answers for a group; when all of it is final, the journal is told."""
+        with self._lock:
+            self._open_legs[group] = legs
 
     def book_resend(self, order_id: OrderId, outcome: LegOutcome) -> None:
         """Book the answer to the same signed bytes, sent again.
@@ -188,6 +220,9 @@ class OrderTracker:
             order = self._orders.get(order_id)
             if order is None or order.unknown is None:
                 return False
+            if self._journal is not None:
+                note = "given up by a person"
+                self._journal.append(Ack(order_id=order_id, at_ms=self._clock.time_ms(), note=note))
             self._forget(order)
             return True
 
@@ -210,6 +245,8 @@ class OrderTracker:
             order = self._orders.get(order_id)
             if order is None or sum(fill.size_micro for fill in fills) < order.filled_micro:
                 return  # not ours, or older than what is proved already
+            if self._journal is not None:
+                self._journal.append(_trade(order_id, fills, state, fee_rule, self._clock))
             self._book(order, self._flows(order, fills, fee_rule))
             order.state = state
             self._watch(order)
@@ -225,11 +262,12 @@ class OrderTracker:
             self._book(order, {order.answer_ms: order.answer})
         self._watch(order)
         if not outcome.state.is_open:
-            self._end(order.reservation)
+            self._end(order)
         if outcome.state.is_open or outcome.filled_micro:
             self._orders[order.order_id] = order
         else:
             self._orders.pop(order.order_id, None)
+            self._leave_group(order.group)
 
     def _watch(self, order: TrackedOrder) -> None:
         if order.state not in _FATE_UNKNOWN:
@@ -238,8 +276,16 @@ class OrderTracker:
             order.unknown = UnknownOrder(self._resolution, self._clock.time_ms())
 
     def _forget(self, order: TrackedOrder) -> None:
-        self._end(order.reservation)
+        self._end(order)
         del self._orders[order.order_id]
+        self._leave_group(order.group)
+
+    def _leave_group(self, group: int) -> None:
+        left = self._open_legs.get(group, 0) - 1
+        if left > 0:
+            self._open_legs[group] = left
+        elif self._open_legs.pop(group, None) is not None and self._journal is not None:
+            self._journal.append(Close(group=group, at_ms=self._clock.time_ms()))
 
     def _flows(
         self, order: TrackedOrder, fills: Sequence[Fill], fee_rule: FeeRule
@@ -289,9 +335,20 @@ class OrderTracker:
                 self._ledger.book(COLLATERAL, money - fee, at_ms=at_ms)
         order.flows = flows
 
-    def _end(self, reservation: Reservation) -> None:
+    def _end(self, order: TrackedOrder) -> None:
+        reservation = order.reservation
         if reservation.is_open:
             self._ledger.release(reservation)
+        if self._journal is not None and not order.has_ended:
+            self._journal.append(
+                Release(
+                    order_id=order.order_id,
+                    at_ms=self._clock.time_ms(),
+                    spent_micro=reservation.spent_micro,
+                    released_micro=reservation.released_micro,
+                )
+            )
+        order.has_ended = True
 
     def _spend(self, reservation: Reservation, micro: int, at_ms: int) -> None:
         """Take from the reservation what it still holds, and book the difference outright."""
@@ -299,6 +356,19 @@ class OrderTracker:
         if held:
             self._ledger.spend(reservation, held, at_ms=at_ms)
         self._ledger.book(reservation.asset, held - micro, at_ms=at_ms)
+
+
+def _trade(
+    order_id: OrderId, fills: Sequence[Fill], state: LegState, fee_rule: FeeRule, clock: Clock
+) -> Trade:
+    return Trade(
+        order_id=order_id,
+        at_ms=clock.time_ms(),
+        state=state,
+        fills=tuple(fills),
+        fee_rate_micro=fee_rule.rate_micro,
+        fee_exponent=fee_rule.exponent,
+    )
 
 
 def _due_ms(order: TrackedOrder) -> int:
