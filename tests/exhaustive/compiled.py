@@ -1,4 +1,4 @@
-"""Builds a ``.pyx`` of the tests against the ``.pxd`` of the installed package; runs ``grid.pyx`` on all cores."""
+"""Builds a ``.pyx`` of the tests against the ``.pxd`` of the package, and runs ``grid.pyx``."""
 
 import importlib.util
 import os
