@@ -22,8 +22,10 @@ echo "==> Building with sanitisers"
 
 [ $# -gt 0 ] || set -- tests/unit/test_impl.py tests/unit/test_sizing.py tests/unit/test_numbers.py \
     tests/unit/core/test_amounts.py tests/unit/core/test_candidates.py tests/vectors \
-    tests/property/test_layer0.py tests/property/test_legs.py tests/property/test_batch.py \
-    tests/unit/test_nonces.py tests/unit/test_hmac_sha256.py tests/property/test_numbers.py tests/fuzz/test_runner.py
+    tests/unit/core/test_gate.py tests/unit/core/test_ledger.py tests/property/test_ledger.py \
+    tests/property/test_legs.py tests/property/test_batch.py tests/unit/test_nonces.py \
+    tests/unit/test_hmac_sha256.py tests/concurrency tests/property/test_layer0.py \
+    tests/property/test_numbers.py tests/fuzz/test_runner.py
 echo "==> Running the tests under them"
 # pycryptodome opens its libraries with RTLD_DEEPBIND, which the address sanitiser forbids. The
 # interpreter's own allocator would hide overruns, and it leaks at exit by design.

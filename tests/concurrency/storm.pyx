@@ -30,6 +30,9 @@ from polyexec._fast.ledger cimport (
     c_update,
 )
 
+cdef extern from "sched.h":
+    int sched_yield() nogil
+
 cdef enum:
     ASSETS = 5
     MINE = 32    # holds of a thread
@@ -134,8 +137,7 @@ cdef class Storm:
         if harm and what % 10 == 0:
             # As if there were no compare and swap, and a thread interrupted in the middle.
             micro = load(&self.words[i].available)
-            for _ in range(100):
-                draw(random)
+            sched_yield()
             store(&self.words[i].available, micro)
         if what < 4_500 and held[0] <= MINE - 4:
             wrong += self.reserve(random, mine, held, tallies)

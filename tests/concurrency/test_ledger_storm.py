@@ -1,4 +1,4 @@
-"""Threads on one ledger, at random: never over-reserved, and exact sums at the end."""
+"""Threads on one ledger, at random: never more reserved than there is, exact sums at the end."""
 
 import random
 import sys

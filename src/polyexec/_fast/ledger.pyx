@@ -699,9 +699,9 @@ cdef int c_spend(LedgerCore ledger, Hold* hold, int64_t micro, int64_t at_ms) no
         if not give_back(words, micro):
             verdict = BROKEN
     elif micro:
-        note(words, -micro, at_ms)
         if sub(&words.held, micro) < micro:
             verdict = BROKEN
+        note(words, -micro, at_ms)
     PyThread_release_lock(ledger.lock)
     if held == micro:
         c_drop(ledger, hold)
