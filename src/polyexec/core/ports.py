@@ -10,7 +10,7 @@ from polyexec.errors import JournalError, TransportError
 from polyexec.models import Market, OrderId, TokenId
 
 if TYPE_CHECKING:
-    from polyexec.core.journal import Intent, Record  # it is built from the records here
+    from polyexec.core.journal import Intent, Record, Recovered  # it is built from the records here
 
 __all__ = [
     "Answer",
@@ -120,6 +120,11 @@ class Journal(Protocol):
     ``begin`` before the signing, ``seal`` after it, then the POST, then ``append`` for whatever
     becomes of it. A group that is given up before its POST gets a ``Close`` record.
     """
+
+    @property
+    def recovered(self) -> "Recovered":
+        """What it held when it was opened: resolve that before trading."""
+        ...
 
     @property
     def failure(self) -> JournalError | None:

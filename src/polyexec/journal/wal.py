@@ -17,6 +17,7 @@ import msgspec
 
 from polyexec.core.journal import (
     Account,
+    Answered,
     Close,
     Intent,
     NullJournal,
@@ -25,6 +26,7 @@ from polyexec.core.journal import (
     Replay,
     Signed,
 )
+from polyexec.core.ports import Journal
 from polyexec.errors import InputError, InternalError, JournalError
 from polyexec.journal.frames import (
     MAX_PAYLOAD,
@@ -49,6 +51,7 @@ _log = logging.getLogger("polyexec.journal")
 _PID_WIDTH: Final = 20
 _USED: Final = b"a journal was made here\n"
 _ROUNDS: Final = 3
+_LONG: Final = 2**15
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
@@ -56,7 +59,7 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 
 def open_journal(
     folder: str | Path, account: Account, *, mode: JournalMode, max_bytes: int = MAX_BYTES
-) -> "FileJournal | NullJournal":
+) -> Journal:
     """Open the journal of an account, and read what it holds.
 
     Parameters
@@ -199,10 +202,13 @@ class FileJournal:
             The record contradicts those before it: our bug.
         """
         payload = _encode(record)
+        if len(payload) > _LONG and isinstance(record, Answered):
+            record = record.shortened()
+            payload = _encode(record)
         with self._lock:
-            if self._failure is not None:
+            if self._failure is not None or os.getpid() != self._pid:
                 return
-            if isinstance(record, Close):
+            if type(record) is Close:
                 begun = self._begun.pop(record.group, None)
                 if begun is not None and begun[1]:
                     return  # given up before anything of it was written
@@ -216,7 +222,7 @@ class FileJournal:
     def close(self) -> None:
         """Bring everything to the disk in ``fsync`` mode, and let the next process have the folder.
 
-        Submissions that still wait in ``seal`` fail. Calling it again does nothing.
+        Later intents are refused. Calling it again does nothing.
         """
         with self._lock:
             if self._closing:
