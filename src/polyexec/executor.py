@@ -519,7 +519,7 @@ class BaseExecutor:
             is_real = config.executor_mode == "live" and isinstance(self._venue, ClobVenue)
             mode = "fsync" if is_real and not config.is_loopback else "off"
         if self._journal is None and mode != "off":
-            from polyexec.journal import open_journal  # noqa: PLC0415  paper needs none
+            from polyexec.journal.wal import open_journal  # noqa: PLC0415  paper needs none
 
             account = account_of(self._signer)
             folder = config.journal_folder or default_journal_folder()

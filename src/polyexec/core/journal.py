@@ -8,9 +8,9 @@ INTENT holds all that the signed bytes are made of except the key; ACK is an ope
 order whose fate cannot be found out. Nothing here touches a file: ``polyexec.journal`` does.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -119,6 +119,12 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     at_ms: int
     legs: tuple[LegOutcome, ...]
 
+    def shortened(self) -> "Answered":
+        """Return it with error texts of at most 500 characters: an answer can be megabytes."""
+        replace = msgspec.structs.replace
+        legs = tuple(replace(leg, error=leg.error[:500]) for leg in self.legs)
+        return replace(self, legs=legs)
+
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=5):
     """What was booked for an order: all of its fills, and its state of now.
@@ -159,6 +165,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=8):
 
 
 Record: TypeAlias = Intent | Signed | Sent | Answered | Trade | Release | Ack | Close
+_OfOrder: TypeAlias = Trade | Release | Ack
 
 
 class OpenLeg(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,8 +225,8 @@ class Replay:
 
     def __init__(self, next_group: int = 1) -> None:
         self.next_group = next_group
-        self._groups: dict[int, list[Record]] = {}
-        self._group_of: dict[OrderId, int] = {}
+        self._groups: dict[int, _Known] = {}
+        self._by_order: dict[OrderId, _Known] = {}
 
     def add(self, record: Record) -> bool:
         """Take a record in; return False for one of a closed group, which nothing would read.
@@ -229,71 +236,128 @@ class Replay:
         InternalError
             It contradicts what is known; nothing changed.
         """
-        if isinstance(record, Intent):
-            if record.group in self._groups or record.group < 1 or not record.legs:
-                raise InternalError(f"group {record.group} is open already, or has no leg")
-            self._groups[record.group] = [record]
-            self.next_group = max(self.next_group, record.group + 1)
-            return True
-        if isinstance(record, Trade | Release | Ack):
-            group = self._group_of.get(record.order_id)
-        else:
-            group = record.group
-        known = None if group is None else self._groups.get(group)
-        if group is None or known is None:
-            return False
-        if isinstance(record, Close):
-            del self._groups[group]
-            for kept in known:
-                if isinstance(kept, Signed):
-                    for order_id in kept.order_ids:
-                        self._group_of.pop(order_id, None)
-            return True
-        intent = known[0]
-        assert isinstance(intent, Intent)  # noqa: S101  # begins every group
-        if isinstance(record, Signed):
-            self._check_signed(record, intent, known)
-            for order_id in record.order_ids:
-                self._group_of[order_id] = group
-        elif isinstance(record, Answered):
-            if len(record.legs) != len(intent.legs):
-                raise InternalError(
-                    f"group {group}: {len(record.legs)} answers for {len(intent.legs)} legs"
-                )
-        elif isinstance(record, Release):
-            _check_release(record, intent, known)
-        elif isinstance(record, Trade):
-            known[:] = [
-                kept
-                for kept in known
-                if not (isinstance(kept, Trade) and kept.order_id == record.order_id)
-            ]
-        known.append(record)
-        return True
-
-    def is_open(self, group: int) -> bool:
-        """Return True while the group is open."""
-        return group in self._groups
+        return _ADD[type(record)](self, record)
 
     def records(self) -> Iterable[Record]:
         """Return the records of the open groups, oldest group first: what a compaction keeps."""
         for group in sorted(self._groups):
-            yield from self._groups[group]
+            yield from self._groups[group].records
 
     def groups(self) -> tuple[OpenGroup, ...]:
         """Return the open groups, oldest first."""
         return tuple(_summary(self._groups[group]) for group in sorted(self._groups))
 
-    def _check_signed(self, record: Signed, intent: Intent, known: list[Record]) -> None:
-        group, ids = record.group, record.order_ids
-        if len(ids) != len(intent.legs) or len(set(ids)) != len(ids):
+    def _add_intent(self, record: Intent) -> bool:
+        group = record.group
+        if group in self._groups or group < 1 or not record.legs:
+            raise InternalError(f"group {group} is open already, or has no leg")
+        self._groups[group] = _Known(record)
+        if group >= self.next_group:
+            self.next_group = group + 1
+        return True
+
+    def _add_signed(self, record: Signed) -> bool:
+        known = self._groups.get(record.group)
+        if known is None:
+            return False
+        ids, by_order = record.order_ids, self._by_order
+        legs = len(known.intent.legs)
+        if not len(ids) == len(set(ids)) == legs:
+            raise InternalError(f"group {record.group}: {len(set(ids))} order ids for {legs} legs")
+        if known.order_ids and known.order_ids != ids:
+            raise InternalError(f"group {record.group}: signed again with other order ids")
+        if not known.order_ids and not by_order.keys().isdisjoint(ids):
+            raise InternalError(f"group {record.group}: an order id belongs to another group")
+        for order_id in ids:
+            by_order[order_id] = known
+        known.order_ids = ids
+        known.records.append(record)
+        return True
+
+    def _add_sent(self, record: Sent) -> bool:
+        known = self._groups.get(record.group)
+        return known is not None and known.append(record)
+
+    def _add_answered(self, record: Answered) -> bool:
+        known = self._groups.get(record.group)
+        if known is None:
+            return False
+        answers, legs = len(record.legs), len(known.intent.legs)
+        if answers != legs:
+            raise InternalError(f"group {record.group}: {answers} answers for {legs} legs")
+        return known.append(record)
+
+    def _add_trade(self, record: Trade) -> bool:
+        known = self._by_order.get(record.order_id)
+        if known is None:
+            return False
+        known.drop(Trade, record.order_id)
+        return known.append(record)
+
+    def _add_release(self, record: Release) -> bool:
+        known = self._by_order.get(record.order_id)
+        if known is None:
+            return False
+        reserved = known.intent.legs[known.order_ids.index(record.order_id)].reserved_micro
+        spent, released = record.spent_micro, record.released_micro
+        if spent < 0 or released < 0 or spent + released != reserved:
             raise InternalError(
-                f"group {group}: {len(set(ids))} order ids for {len(intent.legs)} legs"
+                f"order {record.order_id}: spent {spent} + released {released} is not the "
+                f"reserved {reserved}"
             )
-        if any(self._group_of.get(order_id, group) != group for order_id in ids):
-            raise InternalError(f"group {group}: an order id belongs to another open group")
-        if any(isinstance(kept, Signed) and kept.order_ids != ids for kept in known):
-            raise InternalError(f"group {group}: signed again with other order ids")
+        if known.has(Release, record.order_id):
+            raise InternalError(f"order {record.order_id}: its reservation has ended already")
+        return known.append(record)
+
+    def _add_ack(self, record: Ack) -> bool:
+        known = self._by_order.get(record.order_id)
+        return known is not None and known.append(record)
+
+    def _add_close(self, record: Close) -> bool:
+        known = self._groups.pop(record.group, None)
+        if known is None:
+            return False
+        for order_id in known.order_ids:
+            del self._by_order[order_id]
+        return True
+
+
+class _Known:
+    """An open group: its intent, the ids of its orders once they are known, and its records."""
+
+    __slots__ = ("intent", "order_ids", "records")
+
+    def __init__(self, intent: Intent) -> None:
+        self.intent = intent
+        self.order_ids: tuple[OrderId, ...] = ()
+        self.records: list[Record] = [intent]
+
+    def append(self, record: Record) -> bool:
+        self.records.append(record)
+        return True
+
+    def has(self, kind: type[_OfOrder], order_id: OrderId) -> bool:
+        return any(isinstance(kept, kind) and kept.order_id == order_id for kept in self.records)
+
+    def drop(self, kind: type[_OfOrder], order_id: OrderId) -> None:
+        self.records = [
+            kept
+            for kept in self.records
+            if not (isinstance(kept, kind) and kept.order_id == order_id)
+        ]
+
+
+# isinstance asks the metaclass of a Struct, at a microsecond for a record of the hot path.
+_ADD: Final[dict[type, Callable[[Replay, Any], bool]]] = {
+    Intent: Replay._add_intent,
+    Signed: Replay._add_signed,
+    Sent: Replay._add_sent,
+    Answered: Replay._add_answered,
+    Trade: Replay._add_trade,
+    Release: Replay._add_release,
+    Ack: Replay._add_ack,
+    Close: Replay._add_close,
+}
 
 
 class NullJournal:
@@ -303,14 +367,14 @@ class NullJournal:
         self._groups = count(1)
 
     @property
-    def failure(self) -> JournalError | None:
-        """Never anything."""
-        return None
-
-    @property
     def recovered(self) -> Recovered:
         """Nothing."""
         return Recovered()
+
+    @property
+    def failure(self) -> JournalError | None:
+        """Never anything."""
+        return None
 
     def new_group(self) -> int:
         """Return a number that no group of this journal has."""
@@ -373,46 +437,43 @@ def _order(leg: IntentLeg, intent: Intent) -> Order:
     return msgspec.structs.replace(order, timestamp_ms=intent.timestamp_ms, builder=intent.builder)
 
 
-def _check_release(record: Release, intent: Intent, known: list[Record]) -> None:
-    signed = next(kept for kept in known if isinstance(kept, Signed))
-    leg = intent.legs[signed.order_ids.index(record.order_id)]
-    spent, released = record.spent_micro, record.released_micro
-    if spent < 0 or released < 0 or spent + released != leg.reserved_micro:
-        raise InternalError(
-            f"order {record.order_id}: spent {spent} + released {released} is not the "
-            f"reserved {leg.reserved_micro}"
-        )
-    if any(isinstance(kept, Release) and kept.order_id == record.order_id for kept in known):
-        raise InternalError(f"order {record.order_id}: its reservation has ended already")
-
-
-def _summary(records: Sequence[Record]) -> OpenGroup:
-    intent = records[0]
-    assert isinstance(intent, Intent)  # noqa: S101  # begins every group
+def _summary(known: _Known) -> OpenGroup:
     signed: Signed | None = None
     sent_ms: int | None = None
     answered: Answered | None = None
-    of_order: dict[tuple[type, OrderId], Trade | Release | Ack] = {}
-    for record in records[1:]:
-        if isinstance(record, Signed):
-            signed = record
-        elif isinstance(record, Sent):
-            sent_ms = record.at_ms
-        elif isinstance(record, Answered):
-            answered = record
-        elif isinstance(record, Trade | Release | Ack):
-            of_order[type(record), record.order_id] = record
+    trades: dict[OrderId, Trade] = {}
+    releases: dict[OrderId, Release] = {}
+    acks: dict[OrderId, Ack] = {}
+    for record in known.records:
+        match record:
+            case Signed():
+                signed = record
+            case Sent():
+                sent_ms = record.at_ms
+            case Answered():
+                answered = record
+            case Trade():
+                trades[record.order_id] = record
+            case Release():
+                releases[record.order_id] = record
+            case Ack():
+                acks[record.order_id] = record
     legs = []
-    for index, leg in enumerate(intent.legs):
-        order_id = signed.order_ids[index] if signed else None
-        last = {
-            kind.__name__.lower(): of_order.get((kind, order_id)) if order_id else None
-            for kind in (Trade, Release, Ack)
-        }
-        answer = answered.legs[index] if answered else None
-        legs.append(OpenLeg(intent=leg, order_id=order_id, answer=answer, **last))  # type: ignore[arg-type]
+    ids = known.order_ids or (None,) * len(known.intent.legs)
+    for index, (leg, order_id) in enumerate(zip(known.intent.legs, ids, strict=True)):
+        key = order_id or OrderId("")
+        legs.append(
+            OpenLeg(
+                intent=leg,
+                order_id=order_id,
+                answer=answered.legs[index] if answered else None,
+                trade=trades.get(key),
+                release=releases.get(key),
+                ack=acks.get(key),
+            )
+        )
     return OpenGroup(
-        intent=intent,
+        intent=known.intent,
         signed=signed,
         sent_ms=sent_ms,
         answered_ms=answered.at_ms if answered else None,

@@ -122,13 +122,13 @@ class Journal(Protocol):
     """
 
     @property
-    def failure(self) -> JournalError | None:
-        """Why this journal takes no further intent, or None while it does."""
+    def recovered(self) -> "Recovered":
+        """What it held when it was opened: resolve that before trading."""
         ...
 
     @property
-    def recovered(self) -> "Recovered":
-        """What was in it when it was opened."""
+    def failure(self) -> JournalError | None:
+        """Why this journal takes no further intent, or None while it does."""
         ...
 
     def new_group(self) -> int:

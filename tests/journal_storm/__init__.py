@@ -1,0 +1,1 @@
+"""Every cut, random damage, power loss and kills of the journal."""
