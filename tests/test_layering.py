@@ -18,6 +18,7 @@ LAYERS = {
         "models",
         "numbers",
         "parsing",
+        "policies",
         "records",
         "results",
     },
