@@ -28,9 +28,11 @@ from polyexec.core.signer import OrderSigner
 from polyexec.core.wallets import deposit_wallet, proxy_wallet, safe_wallet
 from polyexec.enums import (
     Generation,
+    GroupStep,
     LegState,
     OrderType,
     SentState,
+    Settlement,
     Side,
     SignatureType,
     SkipReason,
@@ -66,6 +68,7 @@ from polyexec.models import (
     TokenId,
     TopOfBook,
 )
+from polyexec.policies import GroupPolicy, RiskLimits
 from polyexec.reconciliation import Reconciliation
 from polyexec.results import Latency, LegResult, TradeResult
 from polyexec.submission import Submission
@@ -86,6 +89,8 @@ __all__ = [
     "ExecutorConfig",
     "Fill",
     "Generation",
+    "GroupPolicy",
+    "GroupStep",
     "InputError",
     "InternalError",
     "Latency",
@@ -107,8 +112,10 @@ __all__ = [
     "Quote",
     "RateLimitedError",
     "Reconciliation",
+    "RiskLimits",
     "Secret",
     "SentState",
+    "Settlement",
     "Side",
     "Signal",
     "SignatureType",
