@@ -28,10 +28,12 @@ from polyexec.core.signer import OrderSigner
 from polyexec.core.wallets import deposit_wallet, proxy_wallet, safe_wallet
 from polyexec.enums import (
     Generation,
+    GroupStep,
     LegState,
     OrderType,
     RejectCode,
     SentState,
+    Settlement,
     Side,
     SignatureType,
     SkipReason,
@@ -68,6 +70,7 @@ from polyexec.models import (
     TokenId,
     TopOfBook,
 )
+from polyexec.policies import GroupPolicy, RiskLimits
 from polyexec.reconciliation import Reconciliation
 from polyexec.results import Latency, LegResult, TradeResult
 from polyexec.submission import Submission
@@ -88,6 +91,8 @@ __all__ = [
     "ExecutorConfig",
     "Fill",
     "Generation",
+    "GroupPolicy",
+    "GroupStep",
     "InputError",
     "InternalError",
     "JournalError",
@@ -111,8 +116,10 @@ __all__ = [
     "RateLimitedError",
     "Reconciliation",
     "RejectCode",
+    "RiskLimits",
     "Secret",
     "SentState",
+    "Settlement",
     "Side",
     "Signal",
     "SignatureType",

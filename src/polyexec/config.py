@@ -6,24 +6,36 @@
 import os
 import re
 import ssl
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 from polyexec.enums import OrderType, SignatureType
+from polyexec.environment import (
+    first_set,
+    parse_bool,
+    parse_int,
+    parse_mode,
+    plain_text,
+    read_dotenv,
+    with_key_files,
+)
 from polyexec.errors import ConfigError, InputError
 from polyexec.numbers import Number, from_micro, to_decimal, to_micro
 from polyexec.parsing import parse_order_type
+from polyexec.policies import GroupPolicy, RiskLimits
 from polyexec.records import Record
+from polyexec.secret import Secret
 
-__all__ = ["ExecutorConfig", "Mode", "Secret"]
+__all__ = ["ExecutorConfig", "Mode", "Secret", "SellPolicy"]
 
 Mode: TypeAlias = Literal["live", "paper", "off"]
 JournalMode: TypeAlias = Literal["fsync", "os", "off"]
+SellPolicy: TypeAlias = Literal["skip", "buy_complement"]
 
 DEFAULT_CLOB_URL: Final = "https://clob.polymarket.com"
 
@@ -63,50 +75,21 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "executor_mode": ("EXECUTOR_MODE",),
         "journal_mode": ("JOURNAL_MODE",),
         "journal_folder": ("JOURNAL_FOLDER",),
+        "max_group_cost": ("MAX_GROUP_COST",),
+        "max_daily_cost": ("MAX_DAILY_COST",),
+        "max_open_exposure": ("MAX_OPEN_EXPOSURE",),
+        "max_legging_loss": ("MAX_LEGGING_LOSS",),
+        "max_unknown_groups": ("MAX_UNKNOWN_GROUPS",),
+        "max_submits_per_second": ("MAX_SUBMITS_PER_SECOND",),
+        "max_quote_age_ms": ("MAX_QUOTE_AGE_MS",),
+        "group_policy": ("GROUP_POLICY",),
+        "sell_policy": ("SELL_POLICY",),
         "telegram_bot_token": ("TELEGRAM_BOT_TOKEN",),
         "telegram_chat_id": ("TELEGRAM_CHAT_ID",),
     }
 )
 _ADDRESS: Final = re.compile(r"0[xX][0-9a-fA-F]{40}\Z")
 _BYTES32: Final = re.compile(r"0[xX][0-9a-fA-F]{64}\Z")
-
-
-class Secret:
-    """A text that shows as ``***`` everywhere and cannot be pickled or copied.
-
-    Parameters
-    ----------
-    value : str or Secret
-    """
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: "str | Secret") -> None:
-        self._value: str = value._value if isinstance(value, Secret) else value
-
-    def reveal(self) -> str:
-        """Return the text. Keep it out of logs, exceptions and long-lived objects."""
-        return self._value
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __repr__(self) -> str:
-        return "***"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return "***"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._value))
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError("a Secret cannot be pickled or copied")
 
 
 class ExecutorConfig(Record):
@@ -172,6 +155,17 @@ class ExecutorConfig(Record):
         bytes32 hex put into every order; empty: zero.
     min_profit_bps, min_profit_abs : number
         Thresholds of the market engine.
+    max_group_cost, max_daily_cost, max_open_exposure, max_legging_loss : number or None
+        Dollars; ``None``: no limit. These and the next three are :class:`RiskLimits`.
+    max_unknown_groups : int
+        New groups are refused while this many have a leg whose fate is not known.
+    max_submits_per_second, max_quote_age_ms : int or None
+        ``None``: no limit.
+    group_policy : GroupPolicy, iterable or str
+        What to do when only some legs have traded; steps alone (``"complete, unwind"``) take the
+        other settings of :class:`GroupPolicy` as they are by default.
+    sell_policy : "skip" or "buy_complement"
+        A SELL leg without the shares: skip the signal, or buy the complement, the same trade.
     engine_mode, executor_mode : "live", "paper" or "off"
         ``paper`` trades on an embedded paper exchange, whatever ``clob_url`` says.
     telegram_bot_token, telegram_chat_id, redis, database
@@ -195,8 +189,10 @@ class ExecutorConfig(Record):
         "engine_mode",
         "executor_mode",
         "follow_interval_s",
+        "group_policy",
         "journal_folder",
         "journal_mode",
+        "limits",
         "max_in_flight",
         "min_pnl_threshold_percent",
         "min_profit_abs",
@@ -209,6 +205,7 @@ class ExecutorConfig(Record):
         "proxy_address",
         "queue_size",
         "redis",
+        "sell_policy",
         "signature_type",
         "signer_address",
         "slippage_enabled",
@@ -251,6 +248,15 @@ class ExecutorConfig(Record):
         "builder_code",
         "min_profit_bps",
         "min_profit_abs",
+        "max_group_cost",
+        "max_daily_cost",
+        "max_open_exposure",
+        "max_legging_loss",
+        "max_unknown_groups",
+        "max_submits_per_second",
+        "max_quote_age_ms",
+        "group_policy",
+        "sell_policy",
         "engine_mode",
         "executor_mode",
         "telegram_bot_token",
@@ -287,6 +293,9 @@ class ExecutorConfig(Record):
     builder_code: str
     min_profit_bps: Decimal
     min_profit_abs: Decimal
+    limits: RiskLimits
+    group_policy: GroupPolicy
+    sell_policy: SellPolicy
     engine_mode: Mode
     executor_mode: Mode
     telegram_bot_token: Secret
@@ -328,6 +337,15 @@ class ExecutorConfig(Record):
         builder_code: str = "",
         min_profit_bps: Number = 5,
         min_profit_abs: Number = 0,
+        max_group_cost: Number | None = None,
+        max_daily_cost: Number | None = None,
+        max_open_exposure: Number | None = None,
+        max_legging_loss: Number | None = None,
+        max_unknown_groups: int = 1,
+        max_submits_per_second: int | None = None,
+        max_quote_age_ms: int | None = None,
+        group_policy: GroupPolicy | Iterable[str] = "hold",
+        sell_policy: SellPolicy = "skip",
         engine_mode: Mode = "live",
         executor_mode: Mode = "live",
         telegram_bot_token: str | Secret = "",
@@ -346,6 +364,18 @@ class ExecutorConfig(Record):
                 f"{', '.join(missing)}: missing, while other API credentials are set; "
                 "give all three or none"
             )
+        try:
+            limits = RiskLimits(
+                max_group_cost,
+                max_daily_cost,
+                max_open_exposure,
+                max_legging_loss,
+                max_unknown_groups,
+                max_submits_per_second,
+                max_quote_age_ms,
+            )
+        except InputError as error:
+            raise ConfigError(str(error)) from None
         self._set(
             private_key=_secret("private_key", private_key),
             proxy_address=_address("proxy_address", proxy_address),
@@ -384,6 +414,9 @@ class ExecutorConfig(Record):
             builder_code=_builder_code(builder_code),
             min_profit_bps=_checked("min_profit_bps", to_decimal, min_profit_bps),
             min_profit_abs=_checked("min_profit_abs", to_decimal, min_profit_abs),
+            limits=limits,
+            group_policy=_group_policy(group_policy),
+            sell_policy=_one_of("sell_policy", sell_policy, ("skip", "buy_complement")),
             engine_mode=_one_of("engine_mode", engine_mode, ("live", "paper", "off")),
             executor_mode=_one_of("executor_mode", executor_mode, ("live", "paper", "off")),
             telegram_bot_token=_secret("telegram_bot_token", telegram_bot_token),
@@ -397,6 +430,14 @@ class ExecutorConfig(Record):
     def default_size(self) -> Decimal:
         """Shares per leg."""
         return from_micro(self.default_size_micro)
+
+    max_group_cost = property(attrgetter("limits.max_group_cost"))
+    max_daily_cost = property(attrgetter("limits.max_daily_cost"))
+    max_open_exposure = property(attrgetter("limits.max_open_exposure"))
+    max_legging_loss = property(attrgetter("limits.max_legging_loss"))
+    max_unknown_groups = property(attrgetter("limits.max_unknown_groups"))
+    max_submits_per_second = property(attrgetter("limits.max_submits_per_second"))
+    max_quote_age_ms = property(attrgetter("limits.max_quote_age_ms"))
 
     @property
     def has_credentials(self) -> bool:
@@ -440,16 +481,16 @@ class ExecutorConfig(Record):
             A value is malformed, or two names of one setting hold different values: the message
             names both and shows neither.
         """
-        values = dict(_read_dotenv(dotenv) if dotenv is not None else {})
+        values = dict(read_dotenv(dotenv) if dotenv is not None else {})
         values.update(os.environ if env is None else env)
         found: dict[str, str] = {}
         sources: dict[str, str] = {}
         for setting, names in VARIABLES.items():
             if setting == "private_key":
-                values = _with_key_files(values, names)
-            pick = _pick(values, names)
-            if pick is not None:
-                sources[setting], found[setting] = pick
+                values = with_key_files(values, names)
+            first = first_set(values, names)
+            if first is not None:
+                sources[setting], found[setting] = first
         arguments: dict[str, Any] = {}
         for setting, text in found.items():
             arguments[setting] = _PARSERS.get(setting, str)(text, sources[setting])
@@ -474,92 +515,20 @@ def default_journal_folder() -> str:
     return str(Path(state or Path.home() / ".local" / "state") / "polyexec")
 
 
-def _pick(values: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, str] | None:
-    present = [(name, values[name].strip()) for name in names if values.get(name, "").strip()]
-    for name, value in present[1:]:
-        if value != present[0][1]:
-            raise ConfigError(
-                f"{present[0][0]} and {name} are both set, to different values; "
-                "they mean the same setting: unset one"
-            )
-    return present[0] if present else None
-
-
-def _with_key_files(values: dict[str, str], names: tuple[str, ...]) -> dict[str, str]:
-    # PRIVATE_KEY_FILE=/run/secrets/key keeps the key itself out of the environment.
-    merged = dict(values)
-    for name in names:
-        path = values.get(f"{name}_FILE", "").strip()
-        if not path:
-            continue
-        try:
-            text = Path(path).read_text(encoding="ascii").strip()
-        except (OSError, ValueError) as error:
-            kind = type(error).__name__
-        else:
-            kind = "" if text else "it is empty"
-        if kind:
-            # Outside the handler, because a decoding error carries what it read. And without the
-            # path: the key itself stands there when someone mistook the one name for the other.
-            raise ConfigError(f"{name}_FILE: the file cannot be used ({kind})")
-        if merged.get(name, "").strip() not in ("", text):
-            raise ConfigError(f"{name} and {name}_FILE hold different values: unset one")
-        merged[name] = text
-    return merged
-
-
-def _read_dotenv(path: str | Path) -> dict[str, str]:
-    try:
-        from dotenv import dotenv_values  # noqa: PLC0415  optional, only when asked for
-    except ImportError:
-        raise ConfigError(
-            "dotenv=... needs python-dotenv: pip install 'polyexec[dotenv]'"
-        ) from None
-    if not Path(path).is_file():
-        raise ConfigError(f"dotenv={str(path)!r}: no such file")
-    return {name: value for name, value in dotenv_values(path).items() if value is not None}
-
-
-def _parse_bool(text: str, name: str) -> bool:
-    lowered = text.lower()
-    if lowered in ("true", "1", "yes", "on"):
-        return True
-    if lowered in ("false", "0", "no", "off"):
-        return False
-    raise ConfigError(f"{name}={text!r}: must be true or false")
-
-
-def _parse_int(text: str, name: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(f"{name}={text!r}: must be a whole number") from None
-
-
-def _parse_mode(text: str, name: str) -> str:
-    # The original's words: "rust" was its fast path, "js" switched that path off.
-    original = {"rust": "live", "js": "off"}
-    mode = text.lower()
-    if mode in original:
-        warnings.warn(
-            f"{name}={text} is the original system's word; read as {original[mode]!r}",
-            stacklevel=3,
-        )
-        return original[mode]
-    if mode not in ("live", "paper", "off"):
-        raise ConfigError(f"{name}={text!r}: must be live, paper or off")
-    return mode
-
-
-def _plain_text(text: str, name: str) -> str:
-    return text
-
-
 _PARSERS: Final[Mapping[str, Any]] = {
-    **dict.fromkeys(VARIABLES, _plain_text),
-    **dict.fromkeys(("trading_enabled", "slippage_enabled"), _parse_bool),
-    **dict.fromkeys(("chain_id", "opportunity_timeout_ms"), _parse_int),
-    **dict.fromkeys(("engine_mode", "executor_mode"), _parse_mode),
+    **dict.fromkeys(VARIABLES, plain_text),
+    **dict.fromkeys(("trading_enabled", "slippage_enabled"), parse_bool),
+    **dict.fromkeys(
+        (
+            "chain_id",
+            "opportunity_timeout_ms",
+            "max_unknown_groups",
+            "max_submits_per_second",
+            "max_quote_age_ms",
+        ),
+        parse_int,
+    ),
+    **dict.fromkeys(("engine_mode", "executor_mode"), parse_mode),
 }
 
 
@@ -646,6 +615,15 @@ def _default_order_type(value: OrderType | str) -> OrderType:
     if kind is OrderType.GTD:
         raise ConfigError("order_type='GTD': needs an expiration, so give it per leg")
     return kind
+
+
+def _group_policy(value: GroupPolicy | Iterable[str]) -> GroupPolicy:
+    if isinstance(value, GroupPolicy):
+        return value
+    try:
+        return GroupPolicy(value)
+    except (InputError, TypeError) as error:
+        raise ConfigError(f"group_policy={value!r}: {error}") from None
 
 
 def _builder_code(value: str) -> str:

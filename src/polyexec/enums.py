@@ -7,10 +7,12 @@ from enum import IntEnum, StrEnum
 
 __all__ = [
     "Generation",
+    "GroupStep",
     "LegState",
     "OrderType",
     "RejectCode",
     "SentState",
+    "Settlement",
     "Side",
     "SignatureType",
     "SkipReason",
@@ -106,6 +108,26 @@ class SkipReason(StrEnum):
     """Orders of an earlier run are not resolved yet."""
     JOURNAL_FAILED = "JournalFailed"
     """The intent could not be kept, so nothing was sent."""
+    HALTED = "Halted"
+    """``halt()`` was called; nothing is sent until ``resume()``."""
+    REDUCE_ONLY = "ReduceOnly"
+    """Only legs that give up inventory may be sent, and one of these does not."""
+    MAX_UNKNOWN_GROUPS = "MaxUnknownGroups"
+    """As many groups as allowed have a leg whose fate is not known."""
+    RATE_LIMITED = "RateLimited"
+    """As many submissions as allowed were made within the last second."""
+    MAX_GROUP_COST = "MaxGroupCost"
+    """The group costs more than one group may."""
+    MAX_LEGGING_LOSS = "MaxLeggingLoss"
+    """Were only some legs to trade, more could be lost than is allowed."""
+    MAX_DAILY_COST = "MaxDailyCost"
+    """The group would take the day (UTC) above its allowance."""
+    MAX_EXPOSURE = "MaxExposure"
+    """The group would take what is tied up in open groups above its limit."""
+    STALE_QUOTE = "StaleQuote"
+    """The signal is older than ``max_quote_age_ms``, or from the future."""
+    CROSSED_QUOTE = "CrossedQuote"
+    """A bid is not below its ask: the quote is no state of a book."""
 
 
 class LegState(StrEnum):
@@ -173,6 +195,53 @@ class RejectCode(StrEnum):
     """A text that is not known; read it."""
 
 
+class Settlement(StrEnum):
+    """Where a trade stands on chain; the second axis beside :class:`LegState`.
+
+    REST's ``TRADE_STATUS_`` prefix and its ``MATCHED_NOT_BROADCASTED`` are read as well.
+    """
+
+    MATCHED = "MATCHED"
+    MINED = "MINED"
+    RETRYING = "RETRYING"
+    CONFIRMED = "CONFIRMED"
+    FAILED = "FAILED"
+    """Shares and money go back."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Settlement | None":
+        if not isinstance(value, str):
+            return None
+        word = value.upper().removeprefix("TRADE_STATUS_")
+        word = "MATCHED" if word == "MATCHED_NOT_BROADCASTED" else word
+        return cls.__members__.get(word)
+
+    @property
+    def is_final(self) -> bool:
+        """CONFIRMED and FAILED: nothing changes them any more."""
+        return self is Settlement.CONFIRMED or self is Settlement.FAILED
+
+    def after(self, news: "Settlement") -> "Settlement":
+        """Return what is known after more news, which may be late, doubled or out of order.
+
+        Only forward: MATCHED, MINED, RETRYING, then CONFIRMED or FAILED, whichever came first.
+        """
+        if self.is_final:
+            return self
+        return max(self, news, key=_SETTLEMENT_ORDER.index)
+
+
+class GroupStep(StrEnum):
+    """What may be done about a group of which only some legs traded."""
+
+    COMPLETE = "complete"
+    """Take the missing shares of the missing legs, up to a cap price."""
+    UNWIND = "unwind"
+    """Give back what is beyond complete sets, within a band."""
+    HOLD = "hold"
+    """Leave it, and report what it exposes to."""
+
+
 class SentState(StrEnum):
     """Whether the bytes of a request can have reached the exchange."""
 
@@ -190,6 +259,8 @@ class VenueMode(StrEnum):
     DISABLED = "DISABLED"
 
 
+# RETRYING may lie between any two of the others; none but the last two moves money.
+_SETTLEMENT_ORDER = tuple(Settlement)
 _ACCEPTED = frozenset({LegState.LIVE, LegState.MATCHED, LegState.PARTIAL, LegState.DELAYED})
 _OPEN = frozenset(
     {LegState.UNKNOWN, LegState.LIVE, LegState.PARTIAL, LegState.DELAYED, LegState.UNMATCHED}

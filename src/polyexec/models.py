@@ -11,7 +11,15 @@ import msgspec
 
 from polyexec.enums import Generation, OrderType, Side, Strategy
 from polyexec.errors import InputError
-from polyexec.numbers import Number, from_e4, from_micro, to_decimal, to_micro, to_price_e4
+from polyexec.numbers import (
+    MICRO,
+    Number,
+    from_e4,
+    from_micro,
+    to_decimal,
+    to_micro,
+    to_price_e4,
+)
 from polyexec.parsing import (
     ConditionId,
     OrderId,
@@ -40,6 +48,8 @@ __all__ = [
     "TopOfBook",
 ]
 
+_MOST_OUTCOMES = 1024
+
 
 class Quote(Record):
     """Top of one token's book, and what is needed to trade it.
@@ -66,6 +76,9 @@ class Quote(Record):
         ``fd.e`` of the market.
     min_order_size : number
         Shares.
+    complement_token_id : str, int or None
+        The market's other token, which pays 1 minus this one. With it a SELL without inventory can
+        be replaced by buying the other token.
 
     Raises
     ------
@@ -78,6 +91,7 @@ class Quote(Record):
         "best_ask_size_micro",
         "best_bid_e4",
         "best_bid_size_micro",
+        "complement_token_id",
         "fee_exponent",
         "fee_rate_micro",
         "generation",
@@ -100,6 +114,7 @@ class Quote(Record):
         "fee_rate",
         "fee_exponent",
         "min_order_size",
+        "complement_token_id",
     )
     token_id: TokenId
     market_slug: str
@@ -113,6 +128,7 @@ class Quote(Record):
     fee_rate_micro: int | None
     fee_exponent: int
     min_order_size_micro: int
+    complement_token_id: TokenId | None
 
     def __init__(
         self,
@@ -128,6 +144,7 @@ class Quote(Record):
         fee_rate: Number | None = None,
         fee_exponent: int = 1,
         min_order_size: Number = 5,
+        complement_token_id: str | int | None = None,
     ) -> None:
         self._set(
             token_id=parse_token_id(token_id),
@@ -142,6 +159,7 @@ class Quote(Record):
             fee_rate_micro=None if fee_rate is None else parse_rate_micro(fee_rate),
             fee_exponent=parse_exponent(fee_exponent),
             min_order_size_micro=to_micro(min_order_size, "min_order_size"),
+            complement_token_id=_complement(complement_token_id, token_id),
         )
 
     @property
@@ -199,7 +217,8 @@ class Leg(Record):
         GTC and GTD only.
     available_size : number or None
         Shares quoted at this price, for the book-size check; ``None`` skips that check.
-    market_slug, neg_risk, tick_size, generation, fee_rate, fee_exponent, min_order_size
+    market_slug, neg_risk, tick_size, generation, fee_rate, fee_exponent, min_order_size, \
+complement_token_id
         As in :class:`Quote`.
 
     Raises
@@ -210,6 +229,7 @@ class Leg(Record):
 
     __slots__ = (
         "available_size_micro",
+        "complement_token_id",
         "expiration",
         "fee_exponent",
         "fee_rate_micro",
@@ -241,6 +261,7 @@ class Leg(Record):
         "fee_rate",
         "fee_exponent",
         "min_order_size",
+        "complement_token_id",
     )
     token_id: TokenId
     side: Side
@@ -257,6 +278,7 @@ class Leg(Record):
     fee_rate_micro: int | None
     fee_exponent: int
     min_order_size_micro: int
+    complement_token_id: TokenId | None
 
     def __init__(
         self,
@@ -275,6 +297,7 @@ class Leg(Record):
         fee_rate: Number | None = None,
         fee_exponent: int = 1,
         min_order_size: Number = 5,
+        complement_token_id: str | int | None = None,
     ) -> None:
         size_micro = to_micro(size, "size")
         if size_micro == 0:
@@ -306,6 +329,7 @@ class Leg(Record):
             fee_rate_micro=None if fee_rate is None else parse_rate_micro(fee_rate),
             fee_exponent=parse_exponent(fee_exponent),
             min_order_size_micro=to_micro(min_order_size, "min_order_size"),
+            complement_token_id=_complement(complement_token_id, token_id),
         )
 
     @property
@@ -458,11 +482,24 @@ class LegsSignal(Record):
         of fees must pass the threshold; ``None``: the caller has decided.
     timestamp_ms, group_key, event_slug, crypto
         As in :class:`ArbSignal`.
+    outcomes : iterable of rows, or None
+        What can happen, one row per outcome of the world: the dollars (0 to 1) that a share of
+        each leg's token pays then, in the order of the legs; 1 to 1024 rows. ``None``: each token
+        pays 0 or 1 whatever the others do, which makes the worst loss of partial fills larger.
     """
 
-    __slots__ = ("crypto", "event_slug", "group_key", "legs", "payout_micro", "timestamp_ms")
-    _shown = ("legs", "payout", "timestamp_ms", "group_key", "event_slug", "crypto")
+    __slots__ = (
+        "crypto",
+        "event_slug",
+        "group_key",
+        "legs",
+        "outcomes_micro",
+        "payout_micro",
+        "timestamp_ms",
+    )
+    _shown = ("legs", "payout", "timestamp_ms", "group_key", "event_slug", "crypto", "outcomes")
     legs: tuple[Leg, ...]
+    outcomes_micro: tuple[tuple[int, ...], ...] | None
     payout_micro: int | None
     timestamp_ms: int
     group_key: str
@@ -477,6 +514,7 @@ class LegsSignal(Record):
         group_key: str = "",
         event_slug: str = "",
         crypto: str = "",
+        outcomes: Iterable[Iterable[Number]] | None = None,
     ) -> None:
         legs = tuple(legs)
         for index, leg in enumerate(legs):
@@ -488,9 +526,11 @@ class LegsSignal(Record):
         for index, token in enumerate(tokens):
             if token in tokens[:index]:
                 raise InputError(f"legs[{index}].token_id", token, "stands in two legs")
+        payout_micro = None if payout is None else to_micro(payout, "payout")
         self._set(
             legs=legs,
-            payout_micro=None if payout is None else to_micro(payout, "payout"),
+            outcomes_micro=None if outcomes is None else _outcomes(outcomes, legs, payout_micro),
+            payout_micro=payout_micro,
             timestamp_ms=timestamp_ms,
             group_key=group_key,
             event_slug=event_slug,
@@ -501,6 +541,12 @@ class LegsSignal(Record):
     def payout(self) -> Decimal | None:
         """Dollars per set."""
         return None if self.payout_micro is None else from_micro(self.payout_micro)
+
+    @property
+    def outcomes(self) -> tuple[tuple[Decimal, ...], ...] | None:
+        """Dollars per share: one row per outcome, one number per leg."""
+        rows = self.outcomes_micro
+        return None if rows is None else tuple(tuple(map(from_micro, row)) for row in rows)
 
 
 Signal = ArbSignal | LegsSignal
@@ -546,6 +592,40 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
 
 def _optional_decimal(value: Number | None, field: str) -> Decimal | None:
     return None if value is None else to_decimal(value, field)
+
+
+def _outcomes(
+    outcomes: Iterable[Iterable[Number]], legs: tuple[Leg, ...], payout_micro: int | None
+) -> tuple[tuple[int, ...], ...]:
+    rows = []
+    for number, given in enumerate(outcomes):
+        field = f"outcomes[{number}]"
+        row = tuple(to_micro(value, f"{field}[{leg}]") for leg, value in enumerate(given))
+        if len(row) != len(legs):
+            raise InputError(field, row, f"must have one number for each of the {len(legs)} legs")
+        if max(row) > MICRO:
+            raise InputError(field, from_micro(max(row)), "a share pays at most 1 dollar")
+        # As the edge counts it: a SELL gives up what its token pays, so it is worth the rest of 1.
+        pays = sum(
+            pay if leg.side is Side.BUY else MICRO - pay for leg, pay in zip(legs, row, strict=True)
+        )
+        if payout_micro is not None and pays < payout_micro:
+            raise InputError(field, from_micro(pays), "is what a set pays there, below payout")
+        rows.append(row)
+        if len(rows) > _MOST_OUTCOMES:
+            raise InputError("outcomes", f"{len(rows)} or more", "at most 1024 rows")
+    if not rows:
+        raise InputError("outcomes", rows, "needs at least one row; None: not known")
+    return tuple(rows)
+
+
+def _complement(value: str | int | None, token_id: str | int) -> TokenId | None:
+    if value is None:
+        return None
+    complement = parse_token_id(value, "complement_token_id")
+    if complement == parse_token_id(token_id):
+        raise InputError("complement_token_id", value, "must be another token than token_id")
+    return complement
 
 
 def _size_or_zero(value: Number | None, field: str) -> int:

@@ -21,6 +21,8 @@ class LegRule(msgspec.Struct, frozen=True):
 
     role: Role
     side: Side
+    pays: tuple[int, int, int]
+    """Dollars per share of its token where price < K1, K1 <= price < K2, price >= K2."""
 
 
 class StrategyRule(msgspec.Struct, frozen=True):
@@ -35,22 +37,45 @@ class StrategyRule(msgspec.Struct, frozen=True):
 
 
 _BUY, _SELL = Side.BUY, Side.SELL
+_PARENT, _NO_PARENT = (0, 1, 1), (1, 0, 0)
+_UPPER, _NO_UPPER = (0, 0, 1), (1, 1, 0)
+_CHILD, _NO_CHILD = (0, 1, 0), (1, 0, 1)
 
 STRATEGIES: Final[dict[Strategy, StrategyRule]] = {
     # parent YES, upper NO, child NO: P + (1 - U) + (1 - C) = 2
     Strategy.POLYMARKET_TRIANGLE_BUY: StrategyRule(
-        (LegRule("parent", _BUY), LegRule("parent_upper", _BUY), LegRule("child", _BUY)), 2
+        (
+            LegRule("parent", _BUY, _PARENT),
+            LegRule("parent_upper", _BUY, _NO_UPPER),
+            LegRule("child", _BUY, _NO_CHILD),
+        ),
+        2,
     ),
     # parent NO, upper YES, child YES: (1 - P) + U + C = 1
     Strategy.POLYMARKET_COMPLEMENT_BUY: StrategyRule(
-        (LegRule("parent", _BUY), LegRule("parent_upper", _BUY), LegRule("child", _BUY)), 1
+        (
+            LegRule("parent", _BUY, _NO_PARENT),
+            LegRule("parent_upper", _BUY, _UPPER),
+            LegRule("child", _BUY, _CHILD),
+        ),
+        1,
     ),
     # the complement, with the parent sold instead of its NO bought
     Strategy.SELL_PARENT_BUY_CHILDREN: StrategyRule(
-        (LegRule("parent", _SELL), LegRule("parent_upper", _BUY), LegRule("child", _BUY)), 1
+        (
+            LegRule("parent", _SELL, _PARENT),
+            LegRule("parent_upper", _BUY, _UPPER),
+            LegRule("child", _BUY, _CHILD),
+        ),
+        1,
     ),
     # the triangle, with both parts sold instead of their NO bought
     Strategy.BUY_PARENT_SELL_CHILDREN: StrategyRule(
-        (LegRule("parent", _BUY), LegRule("parent_upper", _SELL), LegRule("child", _SELL)), 2
+        (
+            LegRule("parent", _BUY, _PARENT),
+            LegRule("parent_upper", _SELL, _UPPER),
+            LegRule("child", _SELL, _CHILD),
+        ),
+        2,
     ),
 }
