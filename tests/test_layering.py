@@ -33,6 +33,7 @@ LAYERS = {
         "submission",
         "dispatch",
         "following",
+        "grouping",
         "reconciliation",
         "recovery",
         "build",

@@ -35,6 +35,7 @@ from polyexec.core.ports import (
     Venue,
 )
 from polyexec.core.resolution import ResolutionPolicy
+from polyexec.core.risk import RiskGuard
 from polyexec.core.tracking import OrderTracker
 from polyexec.dispatch import Publisher
 from polyexec.enums import SkipReason
@@ -45,6 +46,7 @@ from polyexec.errors import (
     UsageError,
 )
 from polyexec.following import Follower
+from polyexec.grouping import GroupKeeper
 from polyexec.models import (
     ArbSignal,
     LegsSignal,
@@ -124,11 +126,14 @@ class BaseExecutor:
         self._queue_lock = threading.Lock()
         self._queue_ready: asyncio.Event | None = None
         self._follower: Follower | None = None
+        self._keeper: GroupKeeper | None = None
+        self._risk = RiskGuard(config.limits)
         self._dropped = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._results: Publisher[TradeResult] = Publisher("trade-result")
         self._signals: Publisher[Signal] = Publisher("signal")
         self._tops: Publisher[TopOfBook] = Publisher("top-of-book")
+        self._groups: Publisher[TradeResult] = Publisher("group")
 
     # state ------------------------------------------------------------------------------------
 
@@ -186,7 +191,8 @@ class BaseExecutor:
     @property
     def dropped_callbacks(self) -> int:
         """Events that callbacks were too slow for."""
-        return self._results.dropped + self._signals.dropped + self._tops.dropped
+        publishers = (self._results, self._signals, self._tops, self._groups)
+        return sum(publisher.dropped for publisher in publishers)
 
     def update_balance(self, amount: Number, *, as_of_ms: int | None = None) -> bool:
         """Tell the collateral balance that the exchange had.
@@ -252,6 +258,23 @@ class BaseExecutor:
             raise UsageError("executor_mode is 'off': this executor does not trade")
         self._gate.set_enabled(bool(flag))
 
+    @property
+    def risk(self) -> RiskGuard:
+        """What the limits allow, and what has been used of them."""
+        return self._risk
+
+    def halt(self, reason: str = "halted") -> None:
+        """Refuse every group and every follow-up; nothing is sent after this returned."""
+        self._risk.halt(reason)
+
+    def resume(self) -> None:
+        """End a halt."""
+        self._risk.resume()
+
+    def reduce_only(self, flag: bool = True) -> None:
+        """Send only groups whose every leg gives up inventory."""
+        self._risk.reduce_only(flag)
+
     # callbacks --------------------------------------------------------------------------------
 
     def on_trade_result(self, callback: Callable[[TradeResult], object]) -> Callable[[], None]:
@@ -260,6 +283,13 @@ class BaseExecutor:
         A plain function runs in a thread of its own, a coroutine function on the loop.
         """
         return self._results.subscribe(callback)
+
+    def on_group(self, callback: Callable[[TradeResult], object]) -> Callable[[], None]:
+        """Call ``callback`` with a result again when its group changed after it was delivered.
+
+        Only groups whose policy acts do; as :meth:`on_trade_result`.
+        """
+        return self._groups.subscribe(callback)
 
     def on_signal(self, callback: Callable[[Signal], object]) -> Callable[[], None]:
         """Call ``callback`` with every submitted signal; as :meth:`on_trade_result`."""
@@ -345,7 +375,10 @@ class BaseExecutor:
                 raise
             finally:
                 self._count_waiting(-1)
-            self._finish(submission, result)
+            if self._keeper is None:
+                self._finish(submission, result)
+            else:
+                self._keeper.answered(plan, result, lambda last: self._finish(submission, last))
             if result.unknown_orders and self._follower is not None:
                 self._follower.wake()
 
@@ -426,7 +459,7 @@ class BaseExecutor:
         self._loop_thread = threading.get_ident()
         self._idle = asyncio.Event()
         self._queue_ready = asyncio.Event()
-        for publisher in (self._results, self._signals, self._tops):
+        for publisher in (self._results, self._signals, self._tops, self._groups):
             publisher.bind(self._loop)
         config = self._config
         url, trust = config.clob_url, config.ssl_context
@@ -464,11 +497,23 @@ class BaseExecutor:
                 order_type=config.order_type,
                 slippage_enabled=config.slippage_enabled,
                 min_pnl_percent=config.min_pnl_threshold_percent,
+                buys_complements=config.sell_policy == "buy_complement",
             ),
             clock=self._clock,
             stopwatch=time.perf_counter_ns,
             builder=config.builder_code,
             journal=self._journal,
+            risk=self._risk,
+        )
+        self._keeper = GroupKeeper(
+            venue=self._venue,
+            pipeline=self._pipeline,
+            tracker=self._tracker,
+            risk=self._risk,
+            clock=self._clock,
+            policy=config.group_policy,
+            post=self._post,
+            publish=self._groups.publish,
         )
         self._follower = Follower(
             venue=self._venue,
@@ -496,6 +541,8 @@ class BaseExecutor:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._skip_queue()
+        if self._keeper is not None:
+            await self._keeper.close()
         if self._idle is not None and self._waiting:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._config.post_timeout_s + 1):
@@ -504,7 +551,7 @@ class BaseExecutor:
             await self._venue.close()
         if self._exchange is not None:
             await self._exchange.close()
-        for publisher in (self._results, self._signals, self._tops):
+        for publisher in (self._results, self._signals, self._tops, self._groups):
             await asyncio.to_thread(publisher.close, _CLOSE_CALLBACKS_S)
         self._signer.close()
         if self._journal is not None:

@@ -84,12 +84,29 @@ class TradeResult(msgspec.Struct, frozen=True, kw_only=True):
     """Collateral of the accepted legs: filled part as paid, open part at its limit; fees in."""
     expected_pnl_micro: int = 0
     """Payout minus cost of the complete sets, fees in; 0 when the payout is not known."""
+    follow_ups: tuple[LegResult, ...] = ()
+    """Orders that the group policy sent because only some legs had traded."""
+    is_whole: bool = True
+    """Nothing but complete sets has traded."""
+    worst_loss_micro: int = 0
+    """Before the POST: the most that a partial outcome of the group could lose."""
+    at_risk_micro: int = 0
+    """Exposure left: the most that can still be lost by what has traded."""
+    provisional_pnl_micro: int = 0
+    """Profit of what has traded in the worst outcome, follow-ups and fees in."""
+    final_pnl_micro: int | None = None
+    """The same once every trade is settled for good; ``None`` before."""
     latency: Latency = Latency()
     finished_ms: int = 0
 
     @property
     def success(self) -> bool:
-        """Every leg was accepted, and an immediate order did not die unfilled."""
+        """Every leg was accepted, or follow-ups made the group whole.
+
+        An immediate order that died unfilled was not accepted.
+        """
+        if self.follow_ups:
+            return self.is_whole and any(leg.filled_micro for leg in self.legs)
         return bool(self.legs) and all(leg.state.is_accepted for leg in self.legs)
 
     @property
@@ -125,3 +142,23 @@ class TradeResult(msgspec.Struct, frozen=True, kw_only=True):
     def expected_pnl(self) -> Decimal:
         """Dollars; see ``expected_pnl_micro``."""
         return from_micro(self.expected_pnl_micro)
+
+    @property
+    def worst_loss(self) -> Decimal:
+        """Dollars; see ``worst_loss_micro``."""
+        return from_micro(self.worst_loss_micro)
+
+    @property
+    def at_risk(self) -> Decimal:
+        """Dollars; see ``at_risk_micro``."""
+        return from_micro(self.at_risk_micro)
+
+    @property
+    def provisional_pnl(self) -> Decimal:
+        """Dollars; see ``provisional_pnl_micro``."""
+        return from_micro(self.provisional_pnl_micro)
+
+    @property
+    def final_pnl(self) -> Decimal | None:
+        """Dollars; see ``final_pnl_micro``."""
+        return None if self.final_pnl_micro is None else from_micro(self.final_pnl_micro)

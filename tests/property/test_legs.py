@@ -22,6 +22,7 @@ FIGURES = (
     "cost_micro",
     "gross_cost_micro",
     "quoted_e4",
+    "collateral_micro",
     "size_fault",
     "size_fault_leg",
     "unknown_fee_leg",
@@ -90,12 +91,20 @@ def legs(draw: st.DrawFn) -> Leg:
     )
 
 
+def some_payoffs(count: int) -> list[tuple[tuple[int, ...], ...]]:
+    """Return payoffs of one, and of a few outcomes, with every kind of number in them."""
+    rows = [tuple((7 * n + 3 * k) % 5 * 250_000 for n in range(count)) for k in range(5)]
+    return [(rows[0],), tuple(rows), ((333_333,) * count, (1_000_000,) * count)]
+
+
 def assert_same(one: Any, other: Any) -> None:
     assert (one.fault, one.fault_leg) == (other.fault, other.fault_leg)
     assert one.sources == other.sources
     if one.fault in (0, pure.NOT_ENOUGH_QUOTED):
         assert [one.row(i) for i in range(one.count)] == [other.row(i) for i in range(other.count)]
         assert one.claims() == other.claims()
+        for payoffs in (None, *some_payoffs(one.count)):
+            assert one.worst_loss(payoffs) == other.worst_loss(payoffs)
         for name in FIGURES:
             assert getattr(one, name) == getattr(other, name), name
 
@@ -184,6 +193,9 @@ def test_counts_sides_and_containers_are_checked(module: Any) -> None:
     for index in (-1, 1):
         with pytest.raises(IndexError):
             table.row(index)
+    for payoffs in (((0, 0),), ((-1,),), ((1_000_001,),)):
+        with pytest.raises(ValueError, match="payoffs"):
+            table.worst_loss(payoffs)
     with pytest.raises(TypeError, match="belongs to one submission"):
         table.__reduce__()
 

@@ -37,6 +37,7 @@ def config(**changes: Any) -> ExecutorConfig:
         "trading_enabled": True,
         "opportunity_timeout_ms": 0,
         "follow_interval_s": 1000,
+        "max_unknown_groups": 1000,
     }
     return ExecutorConfig(**given | changes)
 

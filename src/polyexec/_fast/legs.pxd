@@ -52,6 +52,11 @@ cdef class LegTable:
     cdef readonly int64_t cost_micro
     cdef readonly int64_t gross_cost_micro
     cdef readonly int64_t quoted_e4
+    cdef readonly int64_t collateral_micro
     cdef Leg[MOST_LEGS] legs
 
+    # The same with each token paying 0 or 1 by itself, whichever loses.
+    cdef int64_t loss_of_each(self) noexcept nogil
+    # The sum of the parts that lose, in the outcome in which the tokens pay this.
+    cdef int64_t c_loss(self, const int64_t* pays_micro) noexcept nogil
     cdef int64_t c_claim(self, Py_ssize_t index) noexcept nogil  # what the leg must hold

@@ -83,6 +83,38 @@ cdef class LegTable:
             found.append((asset, self.c_claim(index)))
         return found
 
+    def worst_loss(self, payoffs):  # hot
+        """Return the most that is lost when only some legs trade; see ``_pure.legs``."""
+        cdef int64_t[MOST_LEGS] pays
+        cdef int64_t worst = 0
+        cdef Py_ssize_t index
+        cdef tuple row
+        if payoffs is None:
+            return self.loss_of_each()
+        for row in payoffs:
+            if len(row) != self.count:
+                raise ValueError(f"payoffs must be rows of {self.count}, not {len(row)}")
+            for index in range(self.count):
+                pays[index] = ranged(row[index], 0, MICRO, "payoffs")
+            worst = max(worst, self.c_loss(pays))
+        return worst
+
+    cdef int64_t loss_of_each(self) noexcept nogil:
+        cdef int64_t total = 0
+        cdef Py_ssize_t index
+        for index in range(self.count):
+            total += max(
+                0, leg_loss(&self.legs[index], 0), leg_loss(&self.legs[index], MICRO)
+            )
+        return total
+
+    cdef int64_t c_loss(self, const int64_t* pays_micro) noexcept nogil:  # hot
+        cdef int64_t total = 0
+        cdef Py_ssize_t index
+        for index in range(self.count):
+            total += max(0, leg_loss(&self.legs[index], pays_micro[index]))
+        return total
+
     cdef int64_t c_claim(self, Py_ssize_t index) noexcept nogil:  # hot
         return self.legs[index].maker_micro + self.legs[index].fee_reserve_micro
 
@@ -276,6 +308,8 @@ cdef void judge(LegTable table) noexcept nogil:  # hot
         if leg.side:
             table.cost_micro -= leg.taker_micro
         table.quoted_e4 += per_share
+        if not leg.side:
+            table.collateral_micro += leg.maker_micro + leg.fee_reserve_micro
         gross += <wide>per_share * <wide>leg.size_micro
         if leg.generation == 1:
             table.needs_v1 = True
@@ -293,6 +327,19 @@ cdef void judge(LegTable table) noexcept nogil:  # hot
         elif leg.is_taker and not leg.side and leg.maker_micro < MIN_DOLLARS:
             table.size_fault, table.size_fault_leg = FAULT_TOO_FEW_DOLLARS, index
     table.gross_cost_micro = <int64_t>(gross // SCALE)
+
+
+cdef int64_t leg_loss(const Leg* leg, int64_t pay_micro) noexcept nogil:  # hot
+    """Return what a leg loses in full where its token pays this much, rounded against us."""
+    cdef wide paid
+    if leg.side:
+        paid = (<wide>leg.maker_micro * <wide>pay_micro + (MICRO - 1)) // MICRO
+        return <int64_t>paid - leg.taker_micro + leg.fee_micro
+    paid = <wide>leg.taker_micro * <wide>pay_micro // MICRO
+    # An immediate BUY that improves gets more shares: they outweigh the fee where they pay.
+    return leg.maker_micro - <int64_t>paid + (
+        leg.fee_micro if pay_micro == MICRO else leg.fee_reserve_micro
+    )
 
 
 cdef LegTable faulty(LegTable table, int fault, Py_ssize_t leg):

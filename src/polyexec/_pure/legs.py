@@ -38,6 +38,7 @@ _MIN_SHARES = 5_000_000
 _MIN_DOLLARS = 1_000_000  # of a marketable BUY
 _LOT = 10_000
 _SCALE = 10_000
+_MICRO = 1_000_000
 _INT64_MAX = 2**63 - 1
 
 Row: TypeAlias = tuple[int, ...]
@@ -98,10 +99,13 @@ class LegTable:
         The same at the quotes, without fees, rounded down.
     quoted_e4 : int
         Cost of one set at the quotes.
+    collateral_micro : int
+        What all BUY legs together must hold; 0: every leg only gives up inventory.
     """
 
     __slots__ = (
         "_rows",
+        "collateral_micro",
         "cost_micro",
         "count",
         "fault",
@@ -127,6 +131,7 @@ class LegTable:
         self.unknown_fee_leg = -1
         self.needs_v1 = False
         self.set_micro = self.cost_micro = self.gross_cost_micro = self.quoted_e4 = 0
+        self.collateral_micro = 0
         self._rows: list[Row] = []
 
     def row(self, index: int) -> Row:
@@ -147,6 +152,30 @@ class LegTable:
             (source.token_id, row[8]) if row[0] else ("", row[8] + row[15])
             for source, row in zip(self.sources, self._rows, strict=True)
         ]
+
+    def worst_loss(self, payoffs: tuple[tuple[int, ...], ...] | None) -> int:
+        """Return the most that is lost when only some legs trade and the group is left like that.
+
+        Given an outcome of the world, the loss is a sum over the legs and each part grows with how
+        much of the leg trades: it is worst at nothing or at everything. So the worst of an outcome
+        is the sum of the parts that lose, and the worst of all outcomes is their maximum.
+
+        Parameters
+        ----------
+        payoffs : tuple of tuple of int, or None
+            A row per outcome: micro-dollars that a share of each leg's token pays then. ``None``:
+            each pays 0 or 1 by itself.
+        """
+        if payoffs is None:
+            return sum(max(0, _leg_loss(row, 0), _leg_loss(row, _MICRO)) for row in self._rows)
+        worst = 0
+        for pays in payoffs:
+            if len(pays) != self.count:
+                raise ValueError(f"payoffs must be rows of {self.count}, not {len(pays)}")
+            checked = [checked_range(pay, 0, _MICRO, "payoffs") for pay in pays]
+            losses = map(_leg_loss, self._rows, checked)
+            worst = max(worst, sum(loss for loss in losses if loss > 0))
+        return worst
 
     def __repr__(self) -> str:
         return f"LegTable({self.count} legs, fault={self.fault})"
@@ -369,6 +398,7 @@ def _judge(table: LegTable, wanted: list[_Wanted]) -> None:
         per_share = _SCALE - leg.quote_e4 if leg.side else leg.quote_e4
         table.cost_micro += (maker - taker if leg.side else maker) + fee
         table.quoted_e4 += per_share
+        table.collateral_micro += 0 if leg.side else maker + row[15]
         gross += per_share * size
         table.needs_v1 = table.needs_v1 or leg.generation == 1
         if leg.rate_micro < 0 and table.unknown_fee_leg < 0:
@@ -385,6 +415,15 @@ def _judge(table: LegTable, wanted: list[_Wanted]) -> None:
         elif leg.marketable_buy and maker < _MIN_DOLLARS:
             table.size_fault, table.size_fault_leg = TOO_FEW_DOLLARS, index
     table.gross_cost_micro = gross // _SCALE
+
+
+def _leg_loss(row: Row, pay_micro: int) -> int:
+    """Return what a leg loses in full where its token pays this much, rounded against us."""
+    side, maker, taker, fee, fee_reserve = row[0], row[8], row[9], row[14], row[15]
+    if side:
+        return -(-maker * pay_micro // _MICRO) - taker + fee
+    # An immediate BUY that improves gets more shares: they outweigh the fee where they pay.
+    return maker + (fee if pay_micro == _MICRO else fee_reserve) - taker * pay_micro // _MICRO
 
 
 def _faulty(table: LegTable, fault: int, leg: int) -> LegTable:

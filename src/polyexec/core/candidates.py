@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from decimal import Decimal
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,7 @@ from polyexec._pure.legs import (
     TOO_FEW_DOLLARS,
     WORST_RATE_MICRO,
 )
+from polyexec.core.complement import complement_leg, complement_quote
 from polyexec.core.strategy import STRATEGIES
 from polyexec.enums import Generation, OrderType, Side, SkipReason, Strategy
 from polyexec.models import ArbSignal, Leg, LegsSignal, Quote, Signal, TokenId
@@ -24,6 +25,7 @@ from polyexec.numbers import MICRO, PRICE_SCALE, from_e4, from_micro
 __all__ = [
     "WORST_FEE_RATE_MICRO",
     "Edge",
+    "Inventory",
     "PricedLeg",
     "PricingPolicy",
     "Skip",
@@ -35,11 +37,13 @@ __all__ = [
     "price_signal",
     "priced_leg",
     "priced_legs",
+    "worst_loss_micro",
 ]
 
 WORST_FEE_RATE_MICRO: Final = WORST_RATE_MICRO
 """Highest published taker rate (crypto, 0.07): what a leg of unknown fee reserves."""
 
+Inventory: TypeAlias = Callable[[TokenId], int]
 _MIN_SHARES_MICRO: Final = 5 * MICRO
 _TYPES: Final = tuple(OrderType(name) for name in _impl.ORDER_TYPES)
 _TYPE_INDEX: Final = {kind: index for index, kind in enumerate(_TYPES)}
@@ -59,6 +63,8 @@ class PricingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     order_type: OrderType
     slippage_enabled: bool
     min_pnl_percent: Decimal
+    buys_complements: bool = False
+    """A SELL without inventory is replaced by buying the complement, which is the same trade."""
     min_pnl_ratio: tuple[int, int] = (0, 1)
     """The same as a fraction of the cost; follows from it."""
 
@@ -130,11 +136,20 @@ class Edge(msgspec.Struct, frozen=True):
         return self.payout_micro - self.gross_cost_micro
 
 
-def price_signal(signal: Signal, policy: PricingPolicy) -> _impl.LegTable | Skip:
-    """Return the legs of a signal with limits and amounts, or why there can be none."""
+def price_signal(
+    signal: Signal, policy: PricingPolicy, inventory: Inventory | None = None
+) -> _impl.LegTable | Skip:
+    """Return the legs of a signal with limits and amounts, or why there can be none.
+
+    ``inventory`` tells the shares of a token that may be sold; without it no SELL is replaced.
+    """
     kind = _TYPE_INDEX[policy.order_type]
+    replaces = policy.buys_complements and inventory is not None
     if isinstance(signal, LegsSignal):
-        table = _impl.price_legs(signal.legs, kind, policy.slippage_enabled)
+        legs = signal.legs
+        if replaces and inventory is not None:
+            legs = tuple(_with_inventory(leg, inventory) for leg in legs)
+        table = _impl.price_legs(legs, kind, policy.slippage_enabled)
     else:
         rule = _RULES.get(signal.strategy)
         if rule is None:
@@ -147,7 +162,10 @@ def price_signal(signal: Signal, policy: PricingPolicy) -> _impl.LegTable | Skip
             role = rule.roles[quotes.index(None)]
             return Skip(SkipReason.NO_CANDIDATES, f"{role}: quote missing")
         size = policy.default_size_micro if signal.size_micro is None else signal.size_micro
-        table = _impl.price_quotes(quotes, rule.sides, size, kind, policy.slippage_enabled)
+        sides = rule.sides
+        if replaces and inventory is not None and any(sides):
+            quotes, sides = _complements(quotes, sides, size, inventory)
+        table = _impl.price_quotes(quotes, sides, size, kind, policy.slippage_enabled)
     if table.fault and table.fault != NOT_ENOUGH_QUOTED:
         return _explain(signal, table)
     return table
@@ -222,6 +240,51 @@ def check_size(table: _impl.LegTable) -> Skip | None:
     return Skip(SkipReason.INVALID_SIZE, detail)
 
 
+def worst_loss_micro(signal: Signal, table: _impl.LegTable) -> int:
+    """Return the most that is lost when only some legs trade and nothing is done about it.
+
+    Over every partial fill and every outcome of the world, fees in, at the limits; see
+    ``LegTable.worst_loss``.
+    """
+    rows, sides = _payoffs(signal)
+    if rows is not None and any(
+        table.row(index)[0] != side for index, side in enumerate(sides) if side
+    ):
+        # A SELL that became a BUY of the complement: its token pays the rest of 1.
+        bought = [side and not table.row(index)[0] for index, side in enumerate(sides)]
+        rows = tuple(
+            tuple(MICRO - pay if flip else pay for pay, flip in zip(row, bought, strict=True))
+            for row in rows
+        )
+    return table.worst_loss(rows)
+
+
+def _payoffs(signal: Signal) -> tuple[tuple[tuple[int, ...], ...] | None, tuple[int, ...]]:
+    if isinstance(signal, LegsSignal):
+        return signal.outcomes_micro, tuple(leg.side.code for leg in signal.legs)
+    rule = _RULES[signal.strategy]
+    return rule.payoffs, rule.sides
+
+
+def _with_inventory(leg: Leg, inventory: Inventory) -> Leg:
+    if leg.side is Side.SELL and inventory(leg.token_id) < leg.size_micro:
+        return complement_leg(leg) or leg
+    return leg
+
+
+def _complements(
+    quotes: tuple[Quote, ...], sides: tuple[int, ...], size_micro: int, inventory: Inventory
+) -> tuple[tuple[Quote, ...], tuple[int, ...]]:
+    """Replace the SELLs that have no inventory, where the quote names its complement."""
+    changed, taken = list(quotes), list(sides)
+    for index, (quote, side) in enumerate(zip(quotes, sides, strict=True)):
+        if side and inventory(quote.token_id) < size_micro:
+            other = complement_quote(quote)
+            if other is not None:
+                changed[index], taken[index] = other, 0
+    return tuple(changed), tuple(taken)
+
+
 def priced_legs(table: _impl.LegTable) -> tuple[PricedLeg, ...]:
     """Return the legs of a table as records."""
     return tuple(priced_leg(table, index) for index in range(table.count))
@@ -290,6 +353,8 @@ class _Rule(NamedTuple):
     quotes: Callable[[ArbSignal], tuple[Quote, ...]]
     sides: tuple[int, ...]
     payout_micro: int
+    payoffs: tuple[tuple[int, ...], ...]
+    """A row per outcome of the world: micro-dollars that a share of each leg's token pays."""
 
 
 _RULES: Final[dict[str, _Rule]] = {
@@ -298,6 +363,10 @@ _RULES: Final[dict[str, _Rule]] = {
         attrgetter(*(leg.role for leg in rule.legs)),
         tuple(leg.side.code for leg in rule.legs),
         rule.payout * MICRO,
+        tuple(
+            tuple(pay * MICRO for pay in outcome)
+            for outcome in zip(*(leg.pays for leg in rule.legs), strict=True)
+        ),
     )
     for strategy, rule in STRATEGIES.items()
 }

@@ -23,6 +23,7 @@ from polyexec.core.candidates import (
     check_size,
     price_signal,
     priced_legs,
+    worst_loss_micro,
 )
 from polyexec.core.gate import Gate
 from polyexec.core.journal import Answered, Close, Intent, IntentLeg, Record, Sent
@@ -30,11 +31,12 @@ from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage, asse
 from polyexec.core.orders import Order, encode_orders, split_batch
 from polyexec.core.outcome import LegOutcome, SentLeg, classify
 from polyexec.core.ports import Clock, Journal, OrderBatch, Outcome
+from polyexec.core.risk import RiskGuard, Ticket, check_quotes
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.enums import Generation, LegState, Side, SkipReason
 from polyexec.errors import JournalError
-from polyexec.models import OrderId, Signal, TokenId
+from polyexec.models import LegsSignal, OrderId, Signal, TokenId
 from polyexec.numbers import from_micro
 from polyexec.results import Latency, LegResult, TradeResult
 
@@ -55,6 +57,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     batch: OrderBatch
     group: int
     """Its number in the journal; 0 without one."""
+    ticket: Ticket | None
+    """Its place in the risk limits."""
+    worst_loss_micro: int
+    guarded: bool
+    """It has a place in the gate, to be left when it is answered."""
     started_ns: int
     latency: Latency
 
@@ -82,6 +89,8 @@ class Pipeline:
         bytes32 hex of every order.
     journal : Journal or None
         Keeps the intent before anything is sent.
+    risk : RiskGuard or None
+        Limits outside the strategy.
     """
 
     def __init__(
@@ -97,6 +106,7 @@ class Pipeline:
         stopwatch: _Nanoseconds,
         builder: str,
         journal: Journal | None = None,
+        risk: RiskGuard | None = None,
     ) -> None:
         self._signer = signer
         self._owner = credentials.api_key
@@ -105,10 +115,15 @@ class Pipeline:
         self._gate = gate
         self._tracker = tracker
         self._policy = policy
+        self._exact_policy = msgspec.structs.replace(
+            policy, slippage_enabled=False, buys_complements=False
+        )
         self._clock = clock
         self._stopwatch = stopwatch
         self._builder = builder
         self._journal = journal
+        self._risk = risk
+        self._max_age_ms = None if risk is None else risk.limits.max_quote_age_ms
         self._batches = signer.batch_builder(owner=credentials.api_key, builder=builder)
 
     def prepare(self, signal: Signal) -> Plan | TradeResult:
@@ -122,8 +137,11 @@ class Pipeline:
         refusal = self._gate.check(now_ns)
         if refusal is not None:
             return self._skipped(signal, Skip(refusal, _GATE_DETAILS[refusal]), started)
+        stale = check_quotes(signal, self._clock.time_ms(), self._max_age_ms)
+        if stale is not None:
+            return self._skipped(signal, stale, started)
         validated = watch()
-        table = price_signal(signal, self._policy)
+        table = price_signal(signal, self._policy, self._ledger.available)
         priced = watch()
         if isinstance(table, Skip):
             return self._skipped(signal, table, started)
@@ -137,9 +155,44 @@ class Pipeline:
                 edge, skip = found, check_size(table)
         if skip is not None:
             return self._skipped(signal, skip, started)
+        return self._planned(signal, table, edge, now_ns, (started, validated, priced))
+
+    def follow_up(self, legs: LegsSignal) -> Plan | TradeResult:
+        """Do the same for legs that a group needs because others of it have traded.
+
+        They are priced as asked, outside cooldown and edge: both were about the group. Switch,
+        sizes, limits, ledger and journal hold.
+        """
+        started = self._stopwatch()
+        if not self._gate.enabled:
+            detail = _GATE_DETAILS[SkipReason.TRADING_DISABLED]
+            return self._skipped(legs, Skip(SkipReason.TRADING_DISABLED, detail), started)
+        table = price_signal(legs, self._exact_policy)
+        skip = table if isinstance(table, Skip) else check_size(table)
+        if skip is not None or isinstance(table, Skip):
+            return self._skipped(legs, cast("Skip", skip), started)
+        priced = self._stopwatch()
+        return self._planned(legs, table, None, None, (started, started, priced))
+
+    def _planned(
+        self,
+        signal: Signal,
+        table: LegTable,
+        edge: Edge | None,
+        now_ns: int | None,
+        times: tuple[int, int, int],
+    ) -> Plan | TradeResult:
+        """Admit, hold, sign; ``now_ns`` None: a follow-up, which needs no place in the gate."""
+        watch = self._stopwatch
+        started, validated, priced = times
+        loss = worst_loss_micro(signal, table)
+        ticket = self._admit(table, loss)
+        if isinstance(ticket, Skip):
+            return self._skipped(signal, ticket, started)
         gated = watch()
         reservations = self._enter(table, now_ns)
         if isinstance(reservations, Skip):
+            self._give_back(ticket)
             return self._skipped(signal, reservations, started)
         try:
             reserved = watch()
@@ -153,10 +206,10 @@ class Pipeline:
             headers = self._auth.headers(time_ms // 1000, "POST", _ORDERS_PATH, body)
             encoded = watch()
         except JournalError as error:
-            self._withdraw(reservations)
+            self._withdraw(reservations, ticket, guarded=now_ns is not None)
             return self._skipped(signal, Skip(SkipReason.JOURNAL_FAILED, str(error)), started)
         except BaseException:
-            self._withdraw(reservations)
+            self._withdraw(reservations, ticket, guarded=now_ns is not None)
             raise
         return Plan(
             signal=signal,
@@ -165,6 +218,9 @@ class Pipeline:
             reservations=reservations,
             batch=OrderBatch(path=_ORDERS_PATH, body=body, headers=headers, order_ids=order_ids),
             group=group,
+            ticket=ticket,
+            worst_loss_micro=loss,
+            guarded=now_ns is not None,
             started_ns=started,
             latency=Latency(
                 validate_us=(validated - started + gated - priced) / 1000,
@@ -177,7 +233,7 @@ class Pipeline:
 
     def withdraw(self, plan: Plan) -> None:
         """Give up a plan of which certainly nothing was sent."""
-        self._withdraw(plan.reservations)
+        self._withdraw(plan.reservations, plan.ticket, guarded=plan.guarded)
         self._append(Close(group=plan.group, at_ms=self._clock.time_ms()))
 
     def sent(self, plan: Plan) -> None:
@@ -209,15 +265,19 @@ class Pipeline:
                 )
             )
         finally:
-            self._gate.leave()
+            if plan.guarded:
+                self._gate.leave()
         now = self._stopwatch()
         answered = outcome.received_ns or now
         cost = sum(_cost(leg, result) for leg, result in zip(legs, results, strict=True))
+        if self._risk is not None and plan.ticket is not None:
+            self._settle(self._risk, plan.ticket, results, cost)
         return TradeResult(
             signal=plan.signal,
             legs=results,
             detail="" if all(r.state.is_accepted for r in results) else _first_error(results),
             cost_micro=cost,
+            worst_loss_micro=plan.worst_loss_micro,
             expected_pnl_micro=_expected_pnl(plan.edge, legs, results, cost),
             latency=msgspec.structs.replace(
                 plan.latency,
@@ -260,12 +320,35 @@ class Pipeline:
             finished_ms=self._clock.time_ms(),
         )
 
-    def _enter(self, table: LegTable, now_ns: int) -> tuple[Reservation, ...] | Skip:
+    def _admit(self, table: LegTable, loss_micro: int) -> Ticket | Skip | None:
+        if self._risk is None:
+            return None
+        cost = table.collateral_micro
+        return self._risk.admit(cost, loss_micro, self._clock.time_ms(), reduces=cost == 0)
+
+    def _give_back(self, ticket: Ticket | None) -> None:
+        if self._risk is not None and ticket is not None:
+            self._risk.give_back(ticket)
+
+    def _settle(
+        self, risk: RiskGuard, ticket: Ticket, results: tuple[LegResult, ...], cost_micro: int
+    ) -> None:
+        """Count a group with what it came to; unknown legs with all that they may cost."""
+        is_unknown = any(result.state in _FATE_UNKNOWN for result in results)
+        risk.settle(ticket, ticket.cost_micro if is_unknown else max(0, cost_micro))
+        risk.set_unknown(ticket, is_unknown)
+        if not any(result.state.is_open or result.filled_micro for result in results):
+            risk.close(ticket)
+
+    def _enter(self, table: LegTable, now_ns: int | None) -> tuple[Reservation, ...] | Skip:
         """Take the guard, hold the money, start the cooldown: all of it or nothing."""
+        if now_ns is None:
+            held = self._ledger.reserve(cast("list[tuple[TokenId, int]]", table.claims()))
+            return _shortage(held) if isinstance(held, Shortage) else held
         refusal = self._gate.enter(now_ns)
         if refusal is not None:
             return Skip(refusal, _GATE_DETAILS[refusal])
-        held: tuple[Reservation, ...] | Shortage = ()
+        held = ()
         try:
             held = self._ledger.reserve(cast("list[tuple[TokenId, int]]", table.claims()))
             if isinstance(held, Shortage):
@@ -276,14 +359,18 @@ class Pipeline:
             self._gate.leave()
             raise
         if refusal is not None:
-            self._withdraw(held)
+            self._withdraw(held, None, guarded=True)
             return Skip(refusal, _GATE_DETAILS[refusal])
         return held
 
-    def _withdraw(self, reservations: tuple[Reservation, ...]) -> None:
+    def _withdraw(
+        self, reservations: tuple[Reservation, ...], ticket: Ticket | None, *, guarded: bool
+    ) -> None:
         for reservation in reservations:
             self._ledger.release(reservation)
-        self._gate.leave()
+        self._give_back(ticket)
+        if guarded:
+            self._gate.leave()
 
     def _journaled(
         self, journal: Journal, table: LegTable, time_ms: int
@@ -401,6 +488,7 @@ class Pipeline:
         )
 
 
+_FATE_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED})
 _GATE_DETAILS: Final = {
     SkipReason.TRADING_DISABLED: "trading is switched off: set_trading_enabled(True)",
     SkipReason.ALREADY_SUBMITTING: "another submission is without its answer (max_in_flight)",

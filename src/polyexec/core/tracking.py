@@ -6,7 +6,7 @@ closed by the fills of the order, in any order and any number of times.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -137,9 +137,14 @@ class OrderTracker:
         self._clock = clock
         self._resolution = resolution
         self._journal: Journal | None = None
+        self._listener: Callable[[TrackedOrder, Sequence[Fill]], None] = _nobody
         self._open_legs: dict[int, int] = {}  # group -> orders of it that are not final
         self._lock = threading.Lock()
         self._orders: dict[OrderId, TrackedOrder] = {}
+
+    def listen(self, listener: Callable[[TrackedOrder, Sequence[Fill]], None]) -> None:
+        """Call ``listener`` after every change of an order that came after its answer."""
+        self._listener = listener
 
     def keep(self, journal: Journal) -> None:
         """Tell a journal from now on what is booked, which reservations end, and which groups."""
@@ -190,6 +195,7 @@ class OrderTracker:
                 self._learn(order, outcome)
             elif outcome.state is not LegState.NOT_SENT:
                 order.unknown.resent(self._clock.time_ms())
+        self._listener(order, ())
 
     def not_found(self, order_id: OrderId, asked_ms: int) -> NextStep:
         """Book that the exchange does not know an order, as of a question at ``asked_ms``.
@@ -204,8 +210,11 @@ class OrderTracker:
             if step is NextStep.RESEND and not order.entry:
                 step = NextStep.ASK
             if step is NextStep.ABSENT:
+                order.state = LegState.NOT_SENT
                 self._forget(order)
-            return step
+        if step is NextStep.ABSENT:
+            self._listener(order, ())
+        return step
 
     def not_answered(self, order_id: OrderId) -> None:
         """Book that a question for an order failed, which says nothing about it."""
@@ -223,8 +232,10 @@ class OrderTracker:
             if self._journal is not None:
                 note = "given up by a person"
                 self._journal.append(Ack(order_id=order_id, at_ms=self._clock.time_ms(), note=note))
+            order.state = LegState.NOT_SENT
             self._forget(order)
-            return True
+        self._listener(order, ())
+        return True
 
     @property
     def unknown_orders(self) -> tuple[TrackedOrder, ...]:
@@ -252,6 +263,7 @@ class OrderTracker:
             self._watch(order)
             if not state.is_open:
                 self._forget(order)
+        self._listener(order, fills)
 
     def _learn(self, order: TrackedOrder, outcome: LegOutcome) -> None:
         """Book what an answer says of an order whose fills are not known yet."""
@@ -356,6 +368,10 @@ class OrderTracker:
         if held:
             self._ledger.spend(reservation, held, at_ms=at_ms)
         self._ledger.book(reservation.asset, held - micro, at_ms=at_ms)
+
+
+def _nobody(order: TrackedOrder, fills: Sequence[Fill]) -> None:
+    pass
 
 
 def _trade(

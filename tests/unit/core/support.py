@@ -5,7 +5,8 @@ from typing import Any
 
 from polyexec import _impl
 from polyexec.core.candidates import PricedLeg, PricingPolicy, Skip, price_signal, priced_legs
-from polyexec.enums import OrderType, Strategy
+from polyexec.core.strategy import STRATEGIES
+from polyexec.enums import OrderType, Side, Strategy
 from polyexec.models import ArbSignal, Leg, LegsSignal, Quote
 from polyexec.numbers import to_micro
 
@@ -59,10 +60,17 @@ def signal(
     quotes: dict[str, Any] | None = None,
     **changes: Any,
 ) -> ArbSignal:
-    """Return a signal whose three quotes have the same bid and ask."""
+    """Return a signal whose quotes have only the side that it takes, at these prices."""
     roles = ("parent", "parent_upper", "child")
+    rule = STRATEGIES.get(strategy)  # type: ignore[call-overload]
+    sells = {leg.role for leg in rule.legs if leg.side is Side.SELL} if rule else set()
     made = {
-        role: quote(number, price, price, **(quotes or {}))
+        role: quote(
+            number,
+            None if role in sells else price,
+            price if role in sells else None,
+            **(quotes or {}),
+        )
         for number, (role, price) in enumerate(zip(roles, prices, strict=True), start=1)
     }
     return ArbSignal(strategy, **made | changes)

@@ -1,0 +1,237 @@
+"""What becomes of a group of legs after its answer: completed, given back, or reported as it is."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from polyexec.core.groups import Cancel, Done, GroupAction, LegGroup, Send, Wait
+from polyexec.core.pipeline import Pipeline, Plan
+from polyexec.core.ports import AnswerCallback, Clock, Fill, OrderBatch, Outcome, Venue
+from polyexec.core.risk import RiskGuard, Ticket
+from polyexec.core.tracking import OrderTracker, TrackedOrder
+from polyexec.enums import GroupStep, LegState
+from polyexec.models import LegsSignal, OrderId
+from polyexec.policies import GroupPolicy
+from polyexec.reconciliation import follow_orders
+from polyexec.results import LegResult, TradeResult
+
+__all__ = ["GroupKeeper"]
+
+_log = logging.getLogger("polyexec.executor")
+_MOST_ROUNDS: Final = 1000
+_OPEN_OR_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED})
+
+
+class _Kept:
+    """One group, and what the executor has to know besides."""
+
+    __slots__ = ("follow_ups", "group", "news", "result", "risk_tickets", "task")
+
+    def __init__(self, group: LegGroup, result: TradeResult) -> None:
+        self.group = group
+        self.result = result
+        self.risk_tickets: dict[OrderId, Ticket] = {}
+        self.follow_ups: list[LegResult] = []
+        self.news = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+
+class GroupKeeper:
+    """Keeps the groups of one executor and carries out what their policy says.
+
+    Parameters
+    ----------
+    venue, pipeline, tracker, risk, clock
+        Shared with the executor.
+    policy : GroupPolicy
+    post : callable
+        Sends a batch and calls back with its outcome exactly once.
+    publish : callable
+        Told every group's result again when it has changed after the submission was answered.
+    """
+
+    def __init__(
+        self,
+        *,
+        venue: Venue,
+        pipeline: Pipeline,
+        tracker: OrderTracker,
+        risk: RiskGuard,
+        clock: Clock,
+        policy: GroupPolicy,
+        post: Callable[[OrderBatch, AnswerCallback], None],
+        publish: Callable[[TradeResult], None],
+    ) -> None:
+        self._venue = venue
+        self._pipeline = pipeline
+        self._tracker = tracker
+        self._risk = risk
+        self._clock = clock
+        self._policy = policy
+        self._post = post
+        self._publish = publish
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._of_order: dict[OrderId, _Kept] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Holding needs no orders, so nobody has to wait for anything.
+        self._acts = policy.steps[0] is not GroupStep.HOLD or policy.level != "off"
+        tracker.listen(self._on_news)
+
+    def answered(
+        self, plan: Plan, result: TradeResult, deliver: Callable[[TradeResult], None]
+    ) -> None:
+        """Take in an answered group; ``deliver`` its result once nothing can be done at once.
+
+        May be called from any thread. A group whose policy acts delivers on the loop.
+        """
+        group = LegGroup(
+            plan.signal,
+            plan.legs,
+            plan.batch.order_ids,
+            self._policy,
+            started_ms=self._clock.time_ms(),
+        )
+        _hear(group, result.legs)
+        kept = _Kept(group, result)
+        self._track(kept, plan, result)
+        if not self._acts or not any(leg.filled_micro for leg in result.legs):
+            deliver(self._reported(kept))
+            if not self._acts:
+                return
+            self._loop.call_soon_threadsafe(self._start, kept, None)
+        else:
+            self._loop.call_soon_threadsafe(self._start, kept, deliver)
+
+    async def close(self) -> None:
+        """Stop acting. What is not finished is held, and known to the journal."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, kept: _Kept, deliver: Callable[[TradeResult], None] | None) -> None:
+        task = self._loop.create_task(self._carry_out(kept, deliver))
+        kept.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry_out(self, kept: _Kept, deliver: Callable[[TradeResult], None] | None) -> None:
+        """Act until the group is done; deliver the result at the first pause."""
+        told = deliver or self._publish
+        try:
+            for _ in range(_MOST_ROUNDS):
+                kept.news.clear()
+                action = kept.group.next_action(self._clock.time_ms())
+                if isinstance(action, Send | Cancel):
+                    await self._act(kept, action)
+                    continue
+                if deliver is not None or isinstance(action, Done):
+                    told(self._reported(kept))
+                    told, deliver = self._publish, None
+                if isinstance(action, Done):
+                    return
+                await self._pause(kept, action)
+            _log.error("group_not_done", extra={"orders": kept.group.order_ids})
+        except asyncio.CancelledError:
+            if deliver is not None:
+                told(self._reported(kept))
+            raise
+        except Exception:
+            _log.exception("group_failed")
+            if deliver is not None:
+                told(self._reported(kept))
+
+    async def _act(self, kept: _Kept, action: Send | Cancel) -> None:
+        if isinstance(action, Cancel):
+            await self._venue.cancel_orders(action.order_ids)
+            # A cancel that found nothing to cancel tells as little as one that did: ask.
+            await self._ask(action.order_ids)
+            return
+        plan = self._pipeline.follow_up(LegsSignal(action.legs, group_key="follow-up"))
+        if isinstance(plan, TradeResult):
+            _log.warning("follow_up_skipped", extra={"reason": plan.skipped})
+            kept.group.skipped(action)
+            return
+        now_ms = self._clock.time_ms()
+        kept.group.sent(action, plan.legs, plan.batch.order_ids, now_ms=now_ms)
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
+
+        def on_outcome(outcome: Outcome) -> None:
+            self._loop.call_soon_threadsafe(answer.set_result, outcome)
+
+        started_ns = plan.started_ns
+        self._post(plan.batch, on_outcome)
+        self._pipeline.sent(plan)
+        # The orders exist, whoever stops waiting for them: their answer is booked in any case.
+        outcome = await asyncio.shield(answer)
+        result = self._pipeline.finish(plan, outcome, written_ns=started_ns)
+        kept.follow_ups += result.legs
+        self._track(kept, plan, result)
+        _hear(kept.group, result.legs)
+
+    async def _pause(self, kept: _Kept, action: GroupAction) -> None:
+        """Wait for news, or until the patience with resting orders is over."""
+        patience_s = None
+        if isinstance(action, Wait) and action.reason == "resting":
+            patience_s = max(0.01, self._policy.patience_ms / 1000)
+        try:
+            async with asyncio.timeout(patience_s):
+                await kept.news.wait()
+        except TimeoutError:
+            pass
+
+    async def _ask(self, order_ids: Sequence[OrderId]) -> None:
+        wanted = [order for order in self._tracker.orders if order.order_id in order_ids]
+        await follow_orders(self._venue, self._tracker, wanted, self._clock)
+
+    def _track(self, kept: _Kept, plan: Plan, result: TradeResult) -> None:
+        with self._lock:
+            for leg in result.legs:
+                self._of_order[leg.order_id] = kept
+                if plan.ticket is not None:
+                    kept.risk_tickets[leg.order_id] = plan.ticket
+
+    def _on_news(self, order: TrackedOrder, fills: Sequence[Fill]) -> None:
+        """Take in what the tracker learnt of an order. Called from any thread."""
+        with self._lock:
+            kept = self._of_order.get(order.order_id)
+        if kept is None:
+            return
+        for fill in fills:
+            kept.group.on_fill(fill)
+        kept.group.on_order(order.order_id, order.state, order.filled_micro)
+        ticket = kept.risk_tickets.get(order.order_id)
+        if ticket is not None and ticket.is_unknown and not self._is_unknown(kept, ticket):
+            self._risk.set_unknown(ticket, False)
+        self._loop.call_soon_threadsafe(kept.news.set)
+
+    def _is_unknown(self, kept: _Kept, ticket: Ticket) -> bool:
+        mine = {order_id for order_id, held in kept.risk_tickets.items() if held is ticket}
+        return any(order.order_id in mine for order in self._tracker.unknown_orders)
+
+    def _reported(self, kept: _Kept) -> TradeResult:
+        exposure = kept.group.exposure
+        kept.result = msgspec.structs.replace(
+            kept.result,
+            follow_ups=tuple(kept.follow_ups),
+            at_risk_micro=exposure.at_risk_micro,
+            provisional_pnl_micro=exposure.pnl_micro,
+            final_pnl_micro=exposure.final_pnl_micro,
+            is_whole=exposure.is_whole,
+        )
+        return kept.result
+
+
+def _hear(group: LegGroup, legs: Sequence[LegResult]) -> None:
+    for leg in legs:
+        known = leg.state not in _OPEN_OR_UNKNOWN
+        group.on_order(
+            leg.order_id,
+            leg.state,
+            leg.filled_micro if known else None,
+            leg.paid_micro if known else None,
+        )
