@@ -367,7 +367,7 @@ class FileJournal:
         if self._failure is None:
             self._failure = JournalError(
                 str(self._path),
-                f"cannot be written: {error or type(error).__name__}; no order "
+                f"cannot be written: {str(error) or type(error).__name__}; no order "
                 "is sent until the disk is well and the journal was opened again",
             )
             _log.error("journal_failed", extra={"error": str(self._failure)})
