@@ -13,6 +13,7 @@ import msgspec
 
 from benchmarks import inputs
 from benchmarks.harness import Row
+from polyexec import _impl
 from polyexec.core.candidates import PricingPolicy, build_legs
 from polyexec.core.journal import Close, Intent, IntentLeg, account_of, rebuild
 from polyexec.core.ledger import COLLATERAL
@@ -38,9 +39,9 @@ def rows() -> list[Row]:
         ),
         Row(
             "journal_fsync",
-            "the same, survives the machine: the disk's fdatasync dominates (not overlapped here)",
+            "begin, sign 3 orders, seal; survives the machine: signing and fdatasync at a time",
             ours["fsync"],
-            {"sqlite3, WAL, synchronous=FULL": theirs["FULL"]},
+            {"sign, then sqlite3, WAL, synchronous=FULL": theirs["FULL"]},
             functools.partial(_check, ours["fsync"], theirs["FULL"]),
             before=ours["fsync"].forget,
         ),
@@ -89,6 +90,36 @@ def _signed() -> tuple[bytes, tuple[Any, ...]]:
     return rebuild(_intent(1), inputs.signer())
 
 
+@functools.cache
+def _batches() -> Any:
+    return inputs.signer().batch_builder(owner=inputs.OWNER, builder=BUILDER)
+
+
+def _sign() -> bytes:
+    """Sign the batch as the pipeline does."""
+    legs = [
+        (
+            leg.priced.generation,
+            leg.priced.neg_risk,
+            leg.priced.token_id,
+            leg.priced.maker_micro,
+            leg.priced.taker_micro,
+            leg.priced.side.code,
+            leg.salt,
+            leg.priced.expiration,
+            _impl.ORDER_TYPES.index(leg.priced.order_type),
+            leg.priced.post_only,
+        )
+        for leg in _legs()
+    ]
+    body: bytes = _batches().build(legs, inputs.TIMESTAMP_MS)[0]
+    return body
+
+
+def _body() -> bytes:
+    return _signed()[0]
+
+
 def _folder() -> Path:
     folder = tempfile.mkdtemp(prefix="polyexec-bench-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -100,6 +131,7 @@ class _Kept:
 
     def __init__(self, mode: Any) -> None:
         self._mode = mode
+        self._body = _sign if mode == "fsync" else _body
         self._open: list[int] = []
 
     @functools.cached_property
@@ -110,11 +142,11 @@ class _Kept:
 
     def __call__(self) -> object:
         journal = self._journal
-        body, digests = _signed()
         group = journal.new_group()
         journal.begin(_intent(group))
+        body = self._body()
         # No two orders have one id; the bytes are what a real batch has.
-        order_ids = tuple(f"{digest[:56]}{group:010x}" for digest in digests)
+        order_ids = tuple(f"{digest[:56]}{group:010x}" for digest in _signed()[1])
         journal.seal(group, body, order_ids)
         self._open.append(group)
         return group
@@ -141,6 +173,7 @@ class _Sqlite:
 
     def __init__(self, synchronous: str) -> None:
         self._synchronous = synchronous
+        self._body = _sign if synchronous == "FULL" else _body
         self._group = 0
 
     @functools.cached_property
@@ -155,7 +188,7 @@ class _Sqlite:
     def __call__(self) -> object:
         self._group += 1
         intent = msgspec.msgpack.encode(_intent(self._group))
-        self._execute("INSERT INTO journal (intent, body) VALUES (?, ?)", (intent, _signed()[0]))
+        self._execute("INSERT INTO journal (intent, body) VALUES (?, ?)", (intent, self._body()))
         return self._group
 
     def kept(self) -> bytes:
