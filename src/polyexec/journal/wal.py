@@ -7,6 +7,7 @@ dropped when one is found), ``journal.lock`` says who has the folder. Nothing he
 import fcntl
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterable, Sequence
 from itertools import count
@@ -501,7 +502,10 @@ class _File:
         self.place = Place(offset + len(data), sequence, previous)
 
     def sync(self) -> None:
-        os.fdatasync(self._fd)
+        if sys.platform == "darwin":
+            fcntl.fcntl(self._fd, fcntl.F_FULLFSYNC)  # fsync stops at the drive's cache there
+        else:
+            os.fdatasync(self._fd)
 
     def close(self) -> None:
         if self._fd >= 0:

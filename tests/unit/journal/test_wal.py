@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 import polyexec as px
-from polyexec.core.journal import Answered, Close, NullJournal, Sent
+from polyexec.core.journal import Answered, Close, NullJournal, Sent, Signed, rebuild
 from polyexec.core.outcome import LegOutcome
 from polyexec.enums import LegState
 from polyexec.errors import InputError, InternalError, JournalError
@@ -32,6 +31,7 @@ from tests.unit.journal.support import (
     life,
     lives,
     open_one,
+    trade,
     write,
 )
 
@@ -94,6 +94,23 @@ def test_group_numbers_go_on_after_a_restart(mode: str, opened: Callable[..., An
     assert [submit(journal) for _ in range(3)] == [1, 2, 3]
     journal.close()
     assert opened(mode).new_group() == 4
+
+
+def test_a_recovered_group_goes_on_in_the_new_process(
+    opened: Callable[..., Any], folder: Path
+) -> None:
+    journal = opened("fsync")
+    journal.begin(intent(1))
+    journal.close()
+    again = opened("fsync")
+    (group,) = again.recovered.groups
+    order_ids = rebuild(group.intent, px.OrderSigner(KEY))[1]
+    again.append(trade(order_ids[0]))  # not known yet which order this is
+    again.append(Signed(group=1, order_ids=order_ids, body=b""))
+    again.append(trade(order_ids[1]))
+    again.close()
+    (group,) = opened("fsync").recovered.groups
+    assert [bool(leg.trade) for leg in group.legs] == [False, True, False]
 
 
 def test_a_mode_can_change_between_openings(opened: Callable[..., Any]) -> None:
@@ -330,6 +347,24 @@ def test_a_half_record_that_cannot_be_taken_back_is_cut_off_at_the_next_opening(
     assert f"torn write of 1000 bytes at byte {size - 1000}" in recovered.warning
 
 
+def test_a_full_disk_in_the_answers_thread_is_told_by_failure(
+    opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened("os")
+    submit(journal)
+
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        journal.append(Sent(group=1, at_ms=NOW))
+    assert "No space left" in str(journal.failure)
+    with pytest.raises(JournalError, match="No space left"):
+        journal.begin(intent(2))
+    assert "No space left" in repr(journal)
+
+
 def test_the_real_limit_of_a_file_is_a_full_disk(folder: Path) -> None:
     script = (
         "import resource, sys, pathlib\n"
@@ -343,7 +378,6 @@ def test_the_real_limit_of_a_file_is_a_full_disk(folder: Path) -> None:
         "    except JournalError as error:\n"
         "        print(group, error); break\n"
     )
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)  # the limit is set in the child only
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True
     )
@@ -633,6 +667,30 @@ def test_a_compacted_journal_goes_on_where_the_old_one_ended(
     assert again.recovered.groups[:-1] == expected
     assert again.recovered.groups[-1].group == 99
     assert again.new_group() == 100
+
+
+@pytest.mark.parametrize("rounds", [0, 3])
+@MODES
+def test_what_is_written_during_a_compaction_is_in_the_new_file(
+    mode: str, rounds: int, opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(mode)
+    submit(journal)
+    real = wal._File.create
+
+    def create_late(path: Path, info: Any) -> Any:
+        if path.name == "journal.new":
+            journal.append(Sent(group=1, at_ms=NOW))
+        return real(path, info)
+
+    monkeypatch.setattr(wal, "_ROUNDS", rounds)  # 0: the last records go over under the lock
+    monkeypatch.setattr(wal._File, "create", create_late)
+    compact(journal)
+    journal.close()
+    again = opened(mode)
+    assert again._info.generation == 1
+    assert again.recovered.groups[0].sent_ms == NOW
+    assert again.recovered.records == 3
 
 
 def test_a_new_directory_entry_that_is_not_synced_stops_the_journal(
