@@ -116,7 +116,10 @@ def read_preamble(data: bytes) -> tuple[FileInfo, Place]:
         raise DamageError(8, f"format version {version}, but this polyexec reads {VERSION}")
     if len(data) < end + 4 or crc32c(data[:end]) != _u32(data, end):
         raise DamageError(0, "the file header does not match its checksum")
-    info = msgspec.msgpack.decode(data[_FILE_HEAD.size : end], type=FileInfo)
+    try:
+        info = msgspec.msgpack.decode(data[_FILE_HEAD.size : end], type=FileInfo)
+    except msgspec.MsgspecError as error:
+        raise DamageError(0, f"the file header makes no sense: {error}") from error
     return info, Place(end + 4, info.first_sequence, _u32(data, end))
 
 

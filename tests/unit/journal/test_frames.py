@@ -133,3 +133,9 @@ def test_what_stands_before_is_part_of_the_checksum() -> None:
     start, _ = frames.preamble(other)
     with pytest.raises(DamageError, match="does not match its checksum"):
         read(start + DATA[PLACES[0].offset :])
+
+
+def test_a_file_header_of_other_fields_is_refused() -> None:
+    data = struct.pack("<8sII", DATA[:8], frames.VERSION, 1) + msgspec.msgpack.encode(None)
+    with pytest.raises(DamageError, match="makes no sense"):
+        frames.read_preamble(data + struct.pack("<I", frames.crc32c(data)))
