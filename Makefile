@@ -24,12 +24,12 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm clean
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm mutation clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
 	@echo "polyexec: make TARGET"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 demo: $(RUN) ## Trade on the embedded paper exchange: ARGS="--seed 1", ARGS="--replay PATH"
 	@$(BIN)/polyexec demo $(ARGS)
@@ -91,8 +91,14 @@ exhaustive: $(DEV) ## Check a million signatures, then every price, tick and siz
 ledger-storm: $(DEV) ## Hammer the ledger from threads without the GIL: OPERATIONS=1000000000 SEED=1
 	@$(PY) -m tests.concurrency.run --operations $(OPERATIONS) --seed $(SEED) $(ARGS)
 
+journal-storm: $(DEV) ## Cut, damage and kill the journal: ARGS="--kills 1000 --seed 7"
+	@$(PY) -m tests.journal_storm.run $(ARGS)
+
+mutation: $(DEV) ## Break the money code line by line and count the tests that notice: ARGS="--only outcome"
+	@$(PY) tools/mutation.py $(ARGS)
+
 clean: ## Remove everything that was built or installed here
-	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate build dist docs/_build src/*.egg-info
+	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate .mutation build dist docs/_build src/*.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov coverage.xml
 	find src -name '*.so' -delete
 	find src/polyexec/_fast -name '*.c' -delete 2>/dev/null || true

@@ -10,6 +10,7 @@ __all__ = ["build_info"]
 
 _LIBRARIES = (
     "coincurve",
+    "crc32c",
     "eth-account",
     "h2",
     "httpx",

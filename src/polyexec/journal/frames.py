@@ -116,7 +116,10 @@ def read_preamble(data: bytes) -> tuple[FileInfo, Place]:
         raise DamageError(8, f"format version {version}, but this polyexec reads {VERSION}")
     if len(data) < end + 4 or crc32c(data[:end]) != _u32(data, end):
         raise DamageError(0, "the file header does not match its checksum")
-    info = msgspec.msgpack.decode(data[_FILE_HEAD.size : end], type=FileInfo)
+    try:
+        info = msgspec.msgpack.decode(data[_FILE_HEAD.size : end], type=FileInfo)
+    except msgspec.MsgspecError as error:
+        raise DamageError(0, f"the file header makes no sense: {error}") from error
     return info, Place(end + 4, info.first_sequence, _u32(data, end))
 
 
@@ -125,7 +128,8 @@ def read_records(data: bytes, place: Place) -> Iterator[tuple[bytes, Place]]:
 
     Ends at the end of the data, or at the start of a torn write: bytes that an interrupted append
     leaves. A record that is there in full length and does not match its checksum is torn only
-    where a whole sector of it is zeros, which is how a sector looks that the disk never wrote.
+    where a whole sector of it is zeros, which is how a sector looks that the disk never wrote, and
+    nothing but zeros stands behind it.
 
     Raises
     ------
@@ -134,8 +138,8 @@ def read_records(data: bytes, place: Place) -> Iterator[tuple[bytes, Place]]:
     """
     while place.offset < len(data):
         at, sequence, previous = place
-        problem = ""
         body = at + HEADER_SIZE
+        behind = at - at % _SECTOR + _SECTOR  # of a header that cannot be read
         if len(data) < body:
             whole = _HEAD.pack(_MAGIC, 0, sequence)
             part = data[at:]
@@ -150,7 +154,7 @@ def read_records(data: bytes, place: Place) -> Iterator[tuple[bytes, Place]]:
             _, length, found = _HEAD.unpack_from(data, at)
             if found != sequence:
                 raise DamageError(at, f"record {found} where record {sequence} belongs")
-            end = body + length + 5
+            behind = end = body + length + 5
             if end > len(data):
                 _refuse_later_records(data, at, f"record {sequence} is cut off")
                 return
@@ -162,7 +166,7 @@ def read_records(data: bytes, place: Place) -> Iterator[tuple[bytes, Place]]:
                 continue
             problem = f"record {sequence} does not match its checksum"
         _refuse_later_records(data, at, problem)
-        if not _lost_a_sector(data, at, end):
+        if not _lost_a_sector(data, at, end) or data[behind:].strip(b"\0"):
             raise DamageError(at, problem)
         return
 

@@ -7,6 +7,7 @@ dropped when one is found), ``journal.lock`` says who has the folder. Nothing he
 import fcntl
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterable, Sequence
 from itertools import count
@@ -367,7 +368,7 @@ class FileJournal:
         if self._failure is None:
             self._failure = JournalError(
                 str(self._path),
-                f"cannot be written: {error or type(error).__name__}; no order "
+                f"cannot be written: {str(error) or type(error).__name__}; no order "
                 "is sent until the disk is well and the journal was opened again",
             )
             _log.error("journal_failed", extra={"error": str(self._failure)})
@@ -501,7 +502,10 @@ class _File:
         self.place = Place(offset + len(data), sequence, previous)
 
     def sync(self) -> None:
-        os.fdatasync(self._fd)
+        if sys.platform == "darwin":
+            fcntl.fcntl(self._fd, fcntl.F_FULLFSYNC)  # fsync stops at the drive's cache there
+        else:
+            os.fdatasync(self._fd)
 
     def close(self) -> None:
         if self._fd >= 0:

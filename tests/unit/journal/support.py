@@ -1,7 +1,8 @@
 """Groups of orders, the records of their lives, and journals that hold them."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +187,34 @@ def lives(count: int) -> Iterator[Record]:
             made += 1
         waiting = fresh[4:]
         group += 1
+
+
+def submit(journal: Any, group: int | None = None) -> int:
+    """Begin and seal a group; return its number."""
+    group = group or int(journal.new_group())
+    journal.begin(intent(group))
+    journal.seal(group, body(group), ids(group))
+    return group
+
+
+def compact(journal: Any) -> None:
+    """Make the journal compact itself now, and wait for it."""
+    with journal._lock:
+        generation = journal._info.generation
+        journal._limit = 0
+        journal._work.notify()
+        assert journal._synced.wait_for(lambda: journal._info.generation > generation, timeout=20)
+
+
+def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, errors
