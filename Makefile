@@ -23,12 +23,12 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive clean
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive groups-exhaustive clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
 	@echo "polyexec: make TARGET"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 demo: $(RUN) ## Trade on the embedded paper exchange: ARGS="--seed 1", ARGS="--replay PATH"
 	@$(BIN)/polyexec demo $(ARGS)
@@ -86,6 +86,9 @@ soak: $(DEV) ## Simulated trading with faults: SESSIONS=2000 SEED=1
 exhaustive: $(DEV) ## Check a million signatures, then every price, tick and size of the amounts grid
 	@$(PY) -m tests.exhaustive.sign
 	@$(PY) -m tests.exhaustive.run $(ARGS)
+
+groups-exhaustive: $(DEV) ## Check exposure and worst loss of every way a group of three can go
+	@$(PY) -m tests.exhaustive.groups --seed $(SEED) $(ARGS)
 
 clean: ## Remove everything that was built or installed here
 	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate build dist docs/_build src/*.egg-info
