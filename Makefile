@@ -24,12 +24,12 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm mutation clean
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm mutation groups-exhaustive clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
 	@echo "polyexec: make TARGET"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 demo: $(RUN) ## Trade on the embedded paper exchange: ARGS="--seed 1", ARGS="--replay PATH"
 	@$(BIN)/polyexec demo $(ARGS)
@@ -96,6 +96,9 @@ journal-storm: $(DEV) ## Cut, damage and kill the journal: ARGS="--kills 1000 --
 
 mutation: $(DEV) ## Break the money code line by line and count the tests that notice: ARGS="--only outcome"
 	@$(PY) tools/mutation.py $(ARGS)
+
+groups-exhaustive: $(DEV) ## Check exposure and worst loss of every way a group of three can go
+	@$(PY) -m tests.exhaustive.groups --seed $(SEED) $(ARGS)
 
 clean: ## Remove everything that was built or installed here
 	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate .mutation build dist docs/_build src/*.egg-info

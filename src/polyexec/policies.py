@@ -45,7 +45,8 @@ class GroupPolicy(Record):
         A FOK or FAK BUY that improves gets more shares than it asked for. Sell the surplus, buy the
         same surplus of the other legs, or leave it as exposure.
     patience_ms : int
-        How long a resting leg may go on resting once the group cannot be whole without it.
+        How long legs may rest, from the submission, before they are cancelled because others have
+        traded or ended. While no leg is ahead of another all of them rest on.
     order_type : OrderType or str
         Of the orders sent: FAK or GTC. A FAK BUY spends its collateral, so that it gets more
         shares than asked where it improves; what a GTC BUY leaves resting is cancelled.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from polyexec.core.journal import Close, OpenGroup, rebuild
+from polyexec.core.journal import Close, OpenGroup, Signed, rebuild
 from polyexec.core.ledger import Ledger
 from polyexec.core.orders import split_batch
 from polyexec.core.outcome import LegOutcome
@@ -57,6 +57,8 @@ def _restore_group(
         body, ids = group.signed.body, group.signed.order_ids
     elif group.intent.resignable:
         body, ids = rebuild(group.intent, signer)
+        # Later records name orders by their ids, which this one ties to the group.
+        journal.append(Signed(group=group.group, order_ids=ids, body=body))
     else:
         body, ids = b"", ()  # sealed is signed: without that record nothing was sent
     open_legs = [

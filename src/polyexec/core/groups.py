@@ -20,7 +20,7 @@ from polyexec.core.exposure import Exposure, build_exposure, payoffs_of, sources
 from polyexec.core.ports import Fill
 from polyexec.enums import GroupStep, LegState, Settlement, Side
 from polyexec.errors import InternalError, UsageError
-from polyexec.models import Leg, OrderId, Signal, TokenId, TopOfBook
+from polyexec.models import ArbSignal, Leg, OrderId, Signal, TokenId, TopOfBook
 from polyexec.numbers import MICRO, PRICE_SCALE, from_e4, from_micro
 from polyexec.policies import GroupPolicy
 
@@ -93,8 +93,8 @@ class LegGroup:
 
     Notes
     -----
-    Legs that want the same size are a set: one share of each. Legs of different sizes are a set in
-    proportion to them.
+    A set is one share of each leg, except where the legs of a ``LegsSignal`` without payout want
+    different sizes: there it is in proportion to them.
     """
 
     def __init__(
@@ -119,7 +119,11 @@ class LegGroup:
             raise UsageError("two legs of a group have the same order id")
         self._settlements: dict[str, Settlement] = {}
         self._sent: dict[Purpose, int] = {"complete": 0, "unwind": 0, "level": 0}
-        is_set = len({leg.wanted_micro for leg in legs}) == 1
+        is_set = (
+            isinstance(signal, ArbSignal)
+            or signal.payout_micro is not None
+            or len({leg.wanted_micro for leg in legs}) == 1
+        )
         least = min(leg.size_micro for leg in legs)
         self._goals = tuple(least if is_set else leg.size_micro for leg in legs)
         self._weights = (1,) * len(self._legs) if is_set else self._goals
@@ -299,17 +303,21 @@ class LegGroup:
             return self._outlast(resting, exposure, now_ms)
         if not any(progress):
             return Done(exposure, "nothing is left traded")
-        if all(done >= goal for done, goal in zip(progress, self._goals, strict=True)):
+        ready = [min(done, goal) for done, goal in zip(progress, self._goals, strict=True)]
+        targets = self._targets(ready)
+        highest = targets[0] if targets else progress
+        if all(done >= need for done, need in zip(progress, highest, strict=True)):
+            # No leg is behind another, but an improved BUY may be ahead.
             action = self._level(progress, tallies, quotes)
             return action or Done(exposure, "whole" if exposure.is_whole else "surplus held")
         for purpose in self._remaining_steps():
             if purpose == "complete":
-                action = self._complete(progress, tallies, quotes)
+                action = self._take("complete", progress, targets, tallies, quotes)
             else:
                 action = self._give_back("unwind", progress, tallies, quotes)
             if action is not None:
                 return action
-        return Done(exposure, "whole" if exposure.is_whole else "exposure held")
+        return Done(exposure, "exposure held")
 
     def _outlast(
         self, resting: list[OrderEvidence], exposure: Exposure, now_ms: int
@@ -350,38 +358,32 @@ class LegGroup:
             return None
         if self._policy.level == "sell":
             return self._give_back("level", progress, tallies, quotes)
-        return self._take("level", progress, progress, tallies, quotes)
+        return self._take("level", progress, self._targets(progress), tallies, quotes)
 
-    def _complete(
-        self,
-        progress: tuple[int, ...],
-        tallies: list[tuple[OrderEvidence, Tally]],
-        quotes: Mapping[TokenId, TopOfBook],
-    ) -> Send | None:
-        below = tuple(min(done, goal) for done, goal in zip(progress, self._goals, strict=True))
-        return self._take("complete", progress, (*self._goals, *below), tallies, quotes)
+    def _targets(self, heights: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return the sets that bring every leg as far as one of them is, largest first."""
+        targets = {
+            tuple(weight * height // unit for weight in self._weights)
+            for height, unit in zip(heights, self._weights, strict=True)
+            if height > 0
+        }
+        return sorted(targets, reverse=True)
 
     def _take(
         self,
         purpose: Purpose,
         progress: tuple[int, ...],
-        heights: tuple[int, ...],
+        targets: list[tuple[int, ...]],
         tallies: list[tuple[OrderEvidence, Tally]],
         quotes: Mapping[TokenId, TopOfBook],
     ) -> Send | None:
-        """Take what is missing to the highest of these heights that every leg can reach.
+        """Take what is missing to the largest target that every leg can reach.
 
-        A height that one leg cannot reach, because what it misses is too small to be sent, would
+        A target that one leg cannot reach, because what it misses is too small to be sent, would
         only make the others stand out more.
         """
-        weights = self._weights * (len(heights) // len(self._weights))
         budget = self._budget(tallies)
-        targets = {
-            tuple(weight * height // unit for weight in self._weights)
-            for height, unit in zip(heights, weights, strict=True)
-            if height > 0
-        }
-        for target in sorted(targets, reverse=True):
+        for target in targets:
             missing = [goal - done for goal, done in zip(target, progress, strict=True)]
             total = sum(part for part in missing if part > 0)
             if total == 0:
@@ -464,13 +466,17 @@ class LegGroup:
             return None
         limit = _bound(leg.limit_e4, side, band_e4, tick)
         quote = quotes.get(leg.token_id)
-        if quote is not None and side is Side.BUY and quote.best_ask_e4 is not None:
-            ask = quote.best_ask_e4
-            if ask > limit:
+        if quote is not None and kind.is_immediate:
+            best = quote.best_ask_e4 if side is Side.BUY else quote.best_bid_e4
+            if best is None or (best > limit if side is Side.BUY else best < limit):
                 return None
-            # At the ask a FAK BUY gets the shares it asks for, at the cap it gets more.
-            if kind.is_immediate and quote.best_ask_size_micro >= size and ask % (tick or 1) == 0:
-                limit = ask
+            # At an ask that holds enough a FAK BUY gets the shares it asks for, at the cap more.
+            if (
+                side is Side.BUY
+                and quote.best_ask_size_micro >= size
+                and (tick is None or best % tick == 0)
+            ):
+                limit = best
         if kind.is_immediate:
             spend = limit * size // PRICE_SCALE if side is Side.BUY else size
             decimals = AMOUNT_DECIMALS.get(tick or 0, 4)
