@@ -298,7 +298,10 @@ class OrderTracker:
             failed = fill.status == "FAILED"
             at_ms = order.times.get(key)
             if at_ms is None:
-                if order.answer.filled_micro and fill.match_time_s * 1000 <= order.answer_ms:
+                # An answer tells what the order took. What it makes comes later, if perhaps in the
+                # same second; a balance taken between the two has only the one.
+                is_answered = order.answer.filled_micro and fill.is_taker
+                if is_answered and fill.match_time_s * 1000 <= order.answer_ms:
                     at_ms = order.answer_ms
                 elif failed:
                     continue  # never counted
