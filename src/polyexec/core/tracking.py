@@ -54,7 +54,8 @@ class Flow(msgspec.Struct, frozen=True):
 
 _NOTHING: Final = Flow()
 _DEFAULT_RESOLUTION: Final = ResolutionPolicy()
-_FATE_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED})
+# A delayed order was taken, but can still be dropped without a trace.
+_FATE_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED, LegState.DELAYED})
 
 
 class TrackedOrder:
