@@ -40,6 +40,8 @@ class Checker:
         """Every order that ever left, and its signed bytes."""
         self.refused: set[str] = set()
         """Orders of which the executor said that they do not exist."""
+        self.traded: dict[str, int] = {}
+        """Orders of which the executor said that so many shares have traded."""
         self.unresolved_at_start: frozenset[str] = frozenset()
         self.executor: px.Executor | None = None
 
@@ -104,6 +106,7 @@ class Checker:
         states = [f"{leg.state}/{leg.filled_micro}/{leg.paid_micro}" for leg in result.legs]
         self.note("result", result.skipped, *states)
         self.refused |= {leg.order_id for leg in result.failed_orders}
+        self.traded |= {leg.order_id: leg.filled_micro for leg in result.legs if leg.filled_micro}
 
     # after every step -------------------------------------------------------------------------
 
@@ -141,6 +144,9 @@ class Checker:
             order = mine[order_id]
             if order.status == "LIVE" or order.filled_micro:
                 self.violate(f"{order_id} was said not to exist, and is {order.status}")
+        for order_id, filled in self.traded.items():
+            if order_id not in mine or mine[order_id].filled_micro < filled:
+                self.violate(f"{order_id} was said to have traded {filled}, and has not")
 
     def _read_journal(self) -> None:
         """Each leg's reservation ends once, and adds up: ``Replay`` refuses what does not."""

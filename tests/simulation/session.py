@@ -32,6 +32,7 @@ from tests.unit.journals import MemoryJournal
 _MARKETS = 3
 _PRICES = [("0.30", "0.32"), ("0.48", "0.52"), ("0.61", "0.66")]
 _FAULT_RATES = (0.0, 0.3, 0.7, 0.7, 0.95)
+_ANSWERED_AFTER_MS = 10_000
 _RESOLVED_AFTER_S = 600
 _NOT_RIGHT = (float("nan"), -1, "1e400", "0.0000001", "a lot", None)
 
@@ -156,7 +157,9 @@ class Session:
         self.journal = journal
         self.checker.executor = executor
         self.checker.unresolved_at_start = frozenset(
-            order.order_id for order in executor._tracker.unknown_orders
+            order.order_id
+            for order in executor._tracker.unknown_orders
+            if not order.state.is_accepted
         )
         journal.full_disk_rate = self.full_disk_rate
         self._tell_positions()
@@ -220,7 +223,7 @@ class Session:
             steps += [self._refresh, self._tell_balance, self._tell_nonsense]
         if self.kills_left:
             steps += [self._kill]
-        for _ in range(self.rng.randint(3, 14)):
+        for _ in range(self.rng.randint(5, 20)):
             await self._step(self.rng.choice(steps))
             await asyncio.sleep(self.rng.choice((0.001, 0.05, 1.5)))
         await self._end()
@@ -293,8 +296,9 @@ class Session:
 
     async def _submit(self) -> None:
         submission = self._send()
-        # A process that dies leaves nobody to wait for.
-        while not submission.done() and not self.journal.is_dead:
+        # A process that dies leaves nobody to wait for; the end of the session misses the answer.
+        until_ms = self.clock.now_ms + _ANSWERED_AFTER_MS
+        while not (submission.done() or self.journal.is_dead or self.clock.now_ms > until_ms):
             await asyncio.sleep(0.05)
         if submission.done():
             self.checker.answered(await submission)
@@ -429,7 +433,10 @@ def run_session(seed: int, number: int, *, lines: list[str] | None = None) -> Re
     with _folder_for(number) as folder, _silent():
         session = Session(seed, number, folder)
         session.checker.lines = lines
-        run_virtual(session.clock, session.play())
+        try:
+            run_virtual(session.clock, session.play())
+        except (Exception, KilledError) as error:
+            session.checker.violate(f"{type(error).__name__}: {error}")
     return Report(
         number=number,
         faults=session.venue.faults + session.other_faults,

@@ -44,6 +44,8 @@ AFTER = (  # it does, and the answer is lost or bent
     "server_error_after",
     "bad_gateway_html",
     "delayed",
+    "delayed",
+    "delayed_then_dropped",
     "empty",
     "garbage",
     "shuffled",
@@ -121,6 +123,8 @@ class SimulatedVenue:
         travel_ms = self._rng.choice((0, 0, 1, 30, 400))
         if fault in BEFORE:
             self._answer(on_outcome, _UNSEEN[fault], travel_ms)
+        elif fault == "delayed_then_dropped":
+            self._answer(on_outcome, _delayed(batch), travel_ms)
         elif fault in ("late", "delayed"):
             self._after(self._rng.randint(1, _LONGEST_QUEUE_MS), partial(self._arrive, batch))
             outcome = _delayed(batch) if fault == "delayed" else _lost("time-out")
