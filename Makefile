@@ -81,8 +81,8 @@ sanitize: $(DEV) ## Test the compiled code under address and undefined-behaviour
 fuzz: $(DEV) ## Fuzz every parser and compiled entry point: SECONDS=60 ONLY=regex
 	@$(PY) -m tests.fuzz.run --seconds $(SECONDS) --seed $(SEED) --only '$(ONLY)' $(ARGS)
 
-soak: $(DEV) ## Simulated trading with faults: SESSIONS=2000 SEED=1
-	@$(PY) -m tests.soak.run --sessions $(SESSIONS) --seed $(SEED) $(ARGS)
+soak: $(DEV) ## Simulated trading with faults: SESSIONS=2000 SEED=1 ARGS="--jobs 4"
+	@$(PY) -m tests.simulation.run --sessions $(SESSIONS) --seed $(SEED) $(ARGS)
 
 exhaustive: $(DEV) ## Check a million signatures, then every price, tick and size of the amounts grid
 	@$(PY) -m tests.exhaustive.sign

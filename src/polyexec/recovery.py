@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from polyexec.core.journal import Close, OpenGroup, Signed, rebuild
 from polyexec.core.ledger import Ledger
-from polyexec.core.orders import split_batch
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Clock, Journal
 from polyexec.core.signer import OrderSigner
@@ -25,6 +24,9 @@ def restore(
     clock: Clock,
 ) -> frozenset[OrderId]:
     """Hold and track every order that a journal does not know to be final.
+
+    None of them will be sent again: the prices are those of an earlier run, and the journal can
+    have lost that it was refused, or that it never left.
 
     Parameters
     ----------
@@ -54,30 +56,27 @@ def _restore_group(
     clock: Clock,
 ) -> set[OrderId]:
     if group.signed is not None:
-        body, ids = group.signed.body, group.signed.order_ids
+        ids = group.signed.order_ids
     elif group.intent.resignable:
         body, ids = rebuild(group.intent, signer)
         # Later records name orders by their ids, which this one ties to the group.
         journal.append(Signed(group=group.group, order_ids=ids, body=body))
     else:
-        body, ids = b"", ()  # sealed is signed: without that record nothing was sent
+        ids = ()  # sealed is signed: without that record nothing was sent
     open_legs = [
-        (leg, order_id, entry)
-        for leg, order_id, entry in zip(group.legs, ids, split_batch(body), strict=False)
-        if leg.is_unresolved
+        (leg, order_id) for leg, order_id in zip(group.legs, ids, strict=False) if leg.is_unresolved
     ]
     if not open_legs:
         journal.append(Close(group=group.group, at_ms=clock.time_ms()))
         return set()
     unknown = set()
     tracker.open_group(group.group, len(open_legs))
-    for leg, order_id, entry in open_legs:
+    for leg, order_id in open_legs:
         tracker.book_answer(
             order_id=order_id,
             leg=leg.intent.priced,
             reservation=ledger.recover(leg.intent.asset, leg.intent.reserved_micro),
             outcome=leg.answer or LegOutcome(state=LegState.UNKNOWN),
-            entry=entry,
             group=group.group,
         )
         if leg.trade is not None:

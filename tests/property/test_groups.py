@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from polyexec import _impl
-from polyexec.core.candidates import PricedLeg, build_legs
+from polyexec.core.candidates import PricedLeg, Skip, price_signal, worst_loss_micro
 from polyexec.core.exposure import payoffs_of, whole_sets, worst_loss
 from polyexec.core.groups import Cancel, Done, LegGroup, Send, Wait
 from polyexec.core.ports import Fill
@@ -19,7 +19,7 @@ from polyexec.enums import GroupStep, LegState, OrderType, Settlement, Side, Str
 from polyexec.models import LegsSignal, OrderId
 from polyexec.numbers import MICRO, PRICE_SCALE, from_e4, from_micro
 from polyexec.policies import GroupPolicy
-from tests.unit.core.support import leg, policy, signal
+from tests.unit.core.support import build_legs, leg, policy, signal
 
 DOLLAR = 10**6
 
@@ -71,6 +71,9 @@ def test_no_partial_fill_at_the_limit_or_better_loses_more_than_the_worst_loss(
     assume(all(one.size_micro and one.maker_micro and one.taker_micro for one in legs))
     payoffs = payoffs_of(given_signal, legs)
     risk = worst_loss(legs, payoffs)
+    table = price_signal(given_signal, policy())
+    assert not isinstance(table, Skip)
+    assert worst_loss_micro(given_signal, table) == risk.loss_micro
     if payoffs is None:
         pays = [Fraction(data.draw(st.integers(0, 1))) for _ in legs]
     else:

@@ -133,5 +133,5 @@ def test_a_bad_variable_is_named(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("value", ["x", 5, None, ["hold", "complete"]])
 def test_a_bad_group_policy_is_a_config_error(value: Any) -> None:
-    with pytest.raises(ConfigError, match="^group_policy="):
+    with pytest.raises(ConfigError, match=r"^group_policy="):
         ExecutorConfig(group_policy=value)

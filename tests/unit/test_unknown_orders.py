@@ -33,14 +33,19 @@ def lost(batch: OrderBatch) -> Outcome:
 class Unknown(Books):
     """A BUY of 10 at 0.40 whose answer was lost."""
 
-    def __init__(self, policy: ResolutionPolicy = POLICY, entry: bytes = b"{}") -> None:
+    def __init__(
+        self,
+        policy: ResolutionPolicy = POLICY,
+        entry: bytes = b"{}",
+        state: LegState = LegState.UNKNOWN,
+    ) -> None:
         super().__init__()
         self.tracker = OrderTracker(self.ledger, self.clock, policy)
         self.tracker.book_answer(
             order_id=ORDER,
             leg=self.leg,
             reservation=self.reservation,
-            outcome=LegOutcome(state=LegState.UNKNOWN),
+            outcome=LegOutcome(state=state),
             entry=entry,
         )
 
@@ -61,6 +66,15 @@ def test_money_stays_held_until_there_is_evidence_of_absence() -> None:
     assert books.figures == (0, 0, 0)
     assert books.tracker.orders == ()
     assert books.ask(1_000) is NextStep.ASK  # not ours any more: nothing happens
+
+
+def test_a_delayed_order_that_the_exchange_dropped_frees_its_money() -> None:
+    books = Unknown(state=LegState.DELAYED)
+    held = books.figures
+    assert [books.ask(1_000) for _ in range(9)] == [NextStep.ASK] * 9
+    assert books.figures == held
+    assert books.ask(1_000) is NextStep.ABSENT
+    assert books.figures == (0, 0, 0)
 
 
 def test_an_order_without_its_bytes_is_never_sent_again() -> None:

@@ -99,14 +99,15 @@ class UnknownOrder:
         waited_ms = asked_ms - self._since_ms
         if self._asked < policy.least_answers:
             return NextStep.ASK
+        # Before RESEND, which nobody takes up while trading is off.
+        if policy.absent_after_ms is not None and waited_ms >= policy.absent_after_ms:
+            return NextStep.ABSENT
         if (
             not self._resent
             and policy.resend_after_ms is not None
             and waited_ms >= policy.resend_after_ms
         ):
             return NextStep.RESEND
-        if policy.absent_after_ms is not None and waited_ms >= policy.absent_after_ms:
-            return NextStep.ABSENT
         return NextStep.ASK
 
     def resent(self, now_ms: int) -> None:

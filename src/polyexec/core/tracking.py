@@ -54,7 +54,8 @@ class Flow(msgspec.Struct, frozen=True):
 
 _NOTHING: Final = Flow()
 _DEFAULT_RESOLUTION: Final = ResolutionPolicy()
-_FATE_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED})
+# A delayed order was taken, but can still be dropped without a trace.
+_FATE_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED, LegState.DELAYED})
 
 
 class TrackedOrder:
@@ -310,7 +311,10 @@ class OrderTracker:
             failed = fill.status == "FAILED"
             at_ms = order.times.get(key)
             if at_ms is None:
-                if order.answer.filled_micro and fill.match_time_s * 1000 <= order.answer_ms:
+                # An answer tells what the order took. What it makes comes later, if perhaps in the
+                # same second; a balance taken between the two has only the one.
+                is_answered = order.answer.filled_micro and fill.is_taker
+                if is_answered and fill.match_time_s * 1000 <= order.answer_ms:
                     at_ms = order.answer_ms
                 elif failed:
                     continue  # never counted

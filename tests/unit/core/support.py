@@ -7,7 +7,7 @@ from polyexec import _impl
 from polyexec.core.candidates import PricedLeg, PricingPolicy, Skip, price_signal, priced_legs
 from polyexec.core.strategy import STRATEGIES
 from polyexec.enums import OrderType, Side, Strategy
-from polyexec.models import ArbSignal, Leg, LegsSignal, Quote
+from polyexec.models import ArbSignal, Leg, LegsSignal, Quote, Signal
 from polyexec.numbers import to_micro
 
 MICRO = 1_000_000
@@ -90,3 +90,9 @@ def table_of(*legs: Leg, **changes: Any) -> _impl.LegTable:
 def priced(*legs: Leg, **changes: Any) -> tuple[PricedLeg, ...]:
     """Return the same as records."""
     return priced_legs(table_of(*legs, **changes))
+
+
+def build_legs(given: Signal, rules: PricingPolicy) -> tuple[PricedLeg, ...] | Skip:
+    """Return a signal's legs as the pipeline prices them, or why there are none."""
+    made = price_signal(given, rules)
+    return made if isinstance(made, Skip) else priced_legs(made)

@@ -62,6 +62,13 @@ def test_it_is_sent_again_once_and_only_after_evidence() -> None:
     assert unknown.not_found(13_100, 13_100) is ABSENT
 
 
+def test_an_order_that_cannot_be_sent_again_is_absent_in_the_end() -> None:
+    # Trading is off, so nobody took up the RESEND: its money must not be held for ever.
+    unknown = order(resend_after_ms=2_000, absent_after_ms=10_000)
+    steps = [unknown.not_found(ms, ms) for ms in (2_000, 4_000, 6_000, 10_999, 11_000)]
+    assert steps == [ASK, ASK, RESEND, RESEND, ABSENT]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

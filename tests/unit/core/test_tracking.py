@@ -272,6 +272,19 @@ def test_fills_from_before_a_refresh_are_not_counted_twice() -> None:
     assert books.ledger.available() == START - 4_168_000
 
 
+def test_a_later_fill_in_the_second_of_the_answer_is_not_taken_to_be_in_it() -> None:
+    books = Books()
+    books.answer(LegState.PARTIAL, 5_000_000, 2_000_000)
+    books.clock.advance(100)
+    books.ledger.update(COLLATERAL, START - 2_084_000, as_of_ms=books.clock.ms)
+    books.ledger.update(TOKEN, SHARES + 5_000_000, as_of_ms=books.clock.ms)
+    books.clock.advance(100)  # and now the rest trades, as the answer and the refresh cannot know
+    fills = fill(5_000_000), fill(5_000_000, name="u", is_taker=False)
+    books.follow(LegState.MATCHED, *fills)
+    assert books.figures == (-2_084_000 - 2_000_000, 0, 10_000_000)
+    assert books.ledger.available() == START - 4_084_000
+
+
 def test_fills_from_after_a_refresh_count() -> None:
     books = Books()
     books.answer(LegState.LIVE)
