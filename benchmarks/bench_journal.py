@@ -14,7 +14,7 @@ import msgspec
 from benchmarks import inputs
 from benchmarks.harness import Row
 from polyexec import _impl
-from polyexec.core.candidates import PricingPolicy, build_legs
+from polyexec.core.candidates import PricingPolicy, Skip, price_signal, priced_legs
 from polyexec.core.journal import Close, Intent, IntentLeg, account_of, rebuild
 from polyexec.core.ledger import COLLATERAL
 from polyexec.enums import OrderType
@@ -61,8 +61,8 @@ def _legs() -> tuple[IntentLeg, ...]:
         slippage_enabled=False,
         min_pnl_percent=to_decimal(0, "min_pnl_percent"),
     )
-    priced = build_legs(LegsSignal(wanted), policy)
-    assert isinstance(priced, tuple)
+    table = price_signal(LegsSignal(wanted), policy)
+    assert not isinstance(table, Skip)
     return tuple(
         IntentLeg(
             priced=leg,
@@ -70,7 +70,7 @@ def _legs() -> tuple[IntentLeg, ...]:
             asset=COLLATERAL,
             reserved_micro=leg.reserve_micro,
         )
-        for leg, order in zip(priced, inputs.orders(), strict=True)
+        for leg, order in zip(priced_legs(table), inputs.orders(), strict=True)
     )
 
 
