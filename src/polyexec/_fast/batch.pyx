@@ -1,6 +1,5 @@
 """Sign a batch of V2 or V3 orders and write its body, in one pass. Twin: ``_pure.batch``."""
 
-cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
@@ -50,7 +49,6 @@ del _index, _digit
 cdef const char* ORDER_TYPE_TEXT = "GTCGTDFOKFAK"
 cdef int64_t MAX_SALT = (1 << 53) - 1
 cdef int64_t MAX_INT64 = 0x7FFFFFFFFFFFFFFF
-
 
 
 cdef class BatchBuilder:
@@ -121,8 +119,9 @@ cdef class BatchBuilder:
             separator = separators[index]
             memcpy(self._separators[index], checked_bytes(separator, 32, "separators"), 32)
         memcpy(self._trailer, checked_bytes(ERC7739_TRAILER, 188, "trailer"), 188)
-        for name, value in (("maker_text", maker_text), ("signer_text", signer_text),
-                           ("owner", owner)):
+        for name, value in (
+            ("maker_text", maker_text), ("signer_text", signer_text), ("owner", owner),
+        ):
             # Nothing is escaped at run time, so nothing here may need it.
             if not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
                 raise ValueError(f"{name} must be plain ASCII text")
