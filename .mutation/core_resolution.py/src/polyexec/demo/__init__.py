@@ -1,1 +1,0 @@
-"""``polyexec demo``: the whole path on an embedded paper exchange, generated or recorded."""

@@ -1,1 +1,0 @@
-"""The test-suite; a package, so that its runners start as ``python -m tests.fuzz.run``."""

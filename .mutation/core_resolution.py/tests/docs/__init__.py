@@ -1,1 +1,0 @@
-"""Everything that the documentation shows is run."""

@@ -1,1 +1,0 @@
-"""Every price, tick and size of the amounts grid: ``make exhaustive``."""

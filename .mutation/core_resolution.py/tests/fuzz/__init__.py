@@ -1,1 +1,0 @@
-"""Fuzzing: ``make fuzz SECONDS=60``. Targets live in ``targets/``; see ``registry.target``."""

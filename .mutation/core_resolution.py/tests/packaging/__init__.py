@@ -1,1 +1,0 @@
-"""The project as others receive it: built, installed, beside the official clients."""

@@ -1,1 +1,0 @@
-"""Properties checked on generated input."""

@@ -1,1 +1,0 @@
-"""The tools that guard the project are tested like the project."""

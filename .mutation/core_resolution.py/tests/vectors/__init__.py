@@ -1,1 +1,0 @@
-"""The recorded outputs of the official clients, in both implementations."""
