@@ -62,9 +62,7 @@ def _restore_group(
     else:
         ids = ()  # sealed is signed: without that record nothing was sent
     open_legs = [
-        (leg, order_id)
-        for leg, order_id in zip(group.legs, ids, strict=False)
-        if leg.is_unresolved
+        (leg, order_id) for leg, order_id in zip(group.legs, ids, strict=False) if leg.is_unresolved
     ]
     if not open_legs:
         journal.append(Close(group=group.group, at_ms=clock.time_ms()))

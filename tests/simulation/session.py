@@ -1,7 +1,7 @@
 """A session: one account, one exchange, and a run of things that a bot and a bad day do.
 
-The production ``Executor`` runs unchanged, with its pipeline, ledger, tracker, follower, journal and
-recovery, on a virtual clock; everything random follows from the session's seed and number.
+The production ``Executor`` runs unchanged, with its pipeline, ledger, tracker, follower, journal
+and recovery, on a virtual clock; everything random follows from the session's seed and number.
 """
 
 import asyncio
@@ -298,7 +298,9 @@ class Session:
         submission = self._send()
         # A process that dies leaves nobody to wait for; the end of the session misses the answer.
         until_ms = self.clock.now_ms + _ANSWERED_AFTER_MS
-        while not (submission.done() or self.journal.is_dead or self.clock.now_ms > until_ms):
+        while not (  # noqa: ASYNC110  time is virtual, and a dead process sets no event
+            submission.done() or self.journal.is_dead or self.clock.now_ms > until_ms
+        ):
             await asyncio.sleep(0.05)
         if submission.done():
             self.checker.answered(await submission)
@@ -388,7 +390,7 @@ class Session:
             await self.restart()
         self.journal._left = None
         self._set_trading(self.rng.random() < 0.7)
-        while self.venue.in_flight:
+        while self.venue.in_flight:  # noqa: ASYNC110  time is virtual
             await asyncio.sleep(5)
         engine = self.exchange.engine
         for trade in list(engine.trades.values()):
@@ -423,9 +425,6 @@ class Session:
         for order in self.executor._tracker.unknown_orders:
             if order.order_id not in self.exchange.engine.orders and not self.venue.in_flight:
                 self.executor.give_up_unknown(order.order_id)
-
-
-
 
 
 def run_session(seed: int, number: int, *, lines: list[str] | None = None) -> Report:

@@ -17,8 +17,8 @@ from polyexec.core import outcome
 from polyexec.core.gate import Gate
 from polyexec.core.journal import Release
 from polyexec.core.ledger import Ledger
-from polyexec.core.ports import OrderBatch
 from polyexec.core.pipeline import Pipeline
+from polyexec.core.ports import OrderBatch
 from polyexec.core.resolution import NextStep, UnknownOrder
 from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.submission import Submission
@@ -59,7 +59,7 @@ def test_the_same_seed_is_the_same_trace_in_any_process() -> None:
     assert there[-1] == f"sessions=40 faults={here.faults} violations=0 seed=3"
 
 
-# faults of our own, each of which the checker has to find ------------------------------------------
+# faults of our own, each of which the checker has to find -----------------------------------------
 
 
 def first_violation() -> str:
@@ -174,7 +174,7 @@ def _fields(struct: Any) -> dict[str, Any]:
         (end_reservations_twice, "ended|contradicts"),
         (release_more_than_is_left, "is not the reserved"),
         (leave_the_switch_on, "left while trading was off"),
-        (forget_what_was_open, "held|promises|the books differ"),
+        (forget_what_was_open, "held|promises|the books differ|never closed"),
         (trade_before_recovery, "before those of the last run were resolved"),
         (take_server_errors_for_refusals, "held|was said not to exist"),
         (take_answers_by_place, "was said|held|not resolved"),
