@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from polyexec.core.journal import Close, OpenGroup, rebuild
+from polyexec.core.journal import Close, OpenGroup, Signed, rebuild
 from polyexec.core.ledger import Ledger
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Clock, Journal
@@ -58,7 +58,9 @@ def _restore_group(
     if group.signed is not None:
         ids = group.signed.order_ids
     elif group.intent.resignable:
-        _, ids = rebuild(group.intent, signer)
+        body, ids = rebuild(group.intent, signer)
+        # Later records name orders by their ids, which this one ties to the group.
+        journal.append(Signed(group=group.group, order_ids=ids, body=body))
     else:
         ids = ()  # sealed is signed: without that record nothing was sent
     open_legs = [
