@@ -170,6 +170,17 @@ async def test_trading_starts_when_the_exchange_has_told_of_every_order() -> Non
     assert groups == [1, 2]
 
 
+async def test_a_restart_knows_what_ended_after_an_intent_without_its_signatures() -> None:
+    journal, first = await records_of(lost)
+    ended, *others = first.batches[0].order_ids
+    again = MemoryJournal(journal.records[:1])
+    async with Executor(config(), ScriptedVenue(all_live), journal=again) as executor:
+        assert executor.give_up_unknown(ended)
+    third = MemoryJournal(again.records)
+    async with Executor(config(), ScriptedVenue(all_live), journal=third) as executor:
+        assert [order.order_id for order in executor._tracker.orders] == others
+
+
 async def test_an_order_of_an_earlier_run_is_not_sent_again() -> None:
     # Its refusal may be what the journal has lost, and its prices are old.
     journal, _ = await records_of(lost)
