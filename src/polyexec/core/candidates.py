@@ -247,8 +247,10 @@ def worst_loss_micro(signal: Signal, table: _impl.LegTable) -> int:
     ``LegTable.worst_loss``.
     """
     rows, sides = _payoffs(signal)
-    if rows is not None and any(
-        table.row(index)[0] != side for index, side in enumerate(sides) if side
+    if (
+        rows is not None
+        and 1 in sides
+        and any(table.row(index)[0] != side for index, side in enumerate(sides) if side)
     ):
         # A SELL that became a BUY of the complement: its token pays the rest of 1.
         bought = [side and not table.row(index)[0] for index, side in enumerate(sides)]

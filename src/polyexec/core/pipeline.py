@@ -137,7 +137,8 @@ class Pipeline:
         refusal = self._gate.check(now_ns)
         if refusal is not None:
             return self._skipped(signal, Skip(refusal, _GATE_DETAILS[refusal]), started)
-        stale = check_quotes(signal, self._clock.time_ms(), self._max_age_ms)
+        time_ms = 0 if self._max_age_ms is None else self._clock.time_ms()
+        stale = check_quotes(signal, time_ms, self._max_age_ms)
         if stale is not None:
             return self._skipped(signal, stale, started)
         validated = watch()
