@@ -191,6 +191,8 @@ class GroupKeeper:
     def _track(self, kept: _Kept, plan: Plan, result: TradeResult) -> None:
         with self._lock:
             for leg in result.legs:
+                if not (leg.state.is_open or leg.filled_micro):
+                    continue  # final: nothing will be heard of it
                 self._of_order[leg.order_id] = kept
                 if plan.ticket is not None:
                     kept.risk_tickets[leg.order_id] = plan.ticket
@@ -207,6 +209,9 @@ class GroupKeeper:
         ticket = kept.risk_tickets.get(order.order_id)
         if ticket is not None and ticket.is_unknown and not self._is_unknown(kept, ticket):
             self._risk.set_unknown(ticket, False)
+        if all(open_order.order_id != order.order_id for open_order in self._tracker.orders):
+            with self._lock:
+                self._of_order.pop(order.order_id, None)
         self._loop.call_soon_threadsafe(kept.news.set)
 
     def _is_unknown(self, kept: _Kept, ticket: Ticket) -> bool:

@@ -79,6 +79,21 @@ async def test_a_whole_group_has_nothing_at_risk() -> None:
     assert result.provisional_pnl_micro == 2_000_000  # pays 10, cost 8
 
 
+async def test_groups_that_are_final_are_not_kept() -> None:
+    venue = ScriptedVenue(lambda _: NoAnswer(error=OutcomeUnknownError("reset")))
+    async with Executor(config(), venue) as executor:
+        keeper = executor._keeper
+        assert keeper is not None
+        result = await executor.submit(signal())
+        assert len(keeper._of_order) == 3
+        for one in result.unknown_orders:
+            executor.give_up_unknown(one.order_id)
+        assert keeper._of_order == {}
+        venue.answer = lambda batch: answer_with(batch, REFUSED)
+        await executor.submit(signal())
+        assert keeper._of_order == {}
+
+
 # acting -------------------------------------------------------------------------------------------
 
 
