@@ -216,6 +216,19 @@ class Settlement(StrEnum):
         word = "MATCHED" if word == "MATCHED_NOT_BROADCASTED" else word
         return cls.__members__.get(word)
 
+    @classmethod
+    def read(cls, word: str) -> "Settlement":
+        """Return what the exchange's word means; one of tomorrow proves a match and no more."""
+        try:
+            return cls(word)
+        except ValueError:
+            return cls.MATCHED
+
+    @property
+    def is_mined(self) -> bool:
+        """The chain has moved the money, and can still take that back while it is MINED."""
+        return self is Settlement.MINED or self is Settlement.CONFIRMED
+
     @property
     def is_final(self) -> bool:
         """CONFIRMED and FAILED: nothing changes them any more."""

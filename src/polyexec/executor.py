@@ -35,7 +35,7 @@ from polyexec.core.ports import (
     Venue,
 )
 from polyexec.core.resolution import ResolutionPolicy
-from polyexec.core.risk import RiskGuard
+from polyexec.core.risk import RiskGuard, Ticket
 from polyexec.core.tracking import OrderTracker
 from polyexec.dispatch import Publisher
 from polyexec.enums import SkipReason
@@ -44,6 +44,7 @@ from polyexec.errors import (
     OutcomeUnknownError,
     TransportError,
     UsageError,
+    VenueError,
 )
 from polyexec.following import Follower
 from polyexec.grouping import GroupKeeper
@@ -55,7 +56,7 @@ from polyexec.models import (
     TopOfBook,
 )
 from polyexec.numbers import Number, to_micro
-from polyexec.reconciliation import Reconciliation, reconcile
+from polyexec.reconciliation import Reconciliation, follow_orders, reconcile
 from polyexec.recovery import restore
 from polyexec.results import TradeResult
 from polyexec.submission import Submission
@@ -68,6 +69,7 @@ __all__ = ["BaseExecutor", "Executor", "SystemClock"]
 
 _log = logging.getLogger("polyexec.executor")
 _CLOSE_CALLBACKS_S: Final = 2.0
+_AT_ONCE: Final = 20
 
 
 class SystemClock:
@@ -287,7 +289,8 @@ class BaseExecutor:
     def on_group(self, callback: Callable[[TradeResult], object]) -> Callable[[], None]:
         """Call ``callback`` with a result again when its group changed after it was delivered.
 
-        Only groups whose policy acts do; as :meth:`on_trade_result`.
+        That is when its policy acted, and when all that it traded has settled or failed; as
+        :meth:`on_trade_result`.
         """
         return self._groups.subscribe(callback)
 
@@ -485,7 +488,7 @@ class BaseExecutor:
             )
         if config.executor_mode != "off":
             await self._venue.open()
-        self._open_journal()
+        tickets = self._open_journal()
         self._pipeline = Pipeline(
             signer=self._signer,
             credentials=credentials,
@@ -514,6 +517,7 @@ class BaseExecutor:
             policy=config.group_policy,
             post=self._post,
             publish=self._groups.publish,
+            tickets=tickets,
         )
         self._follower = Follower(
             venue=self._venue,
@@ -557,8 +561,14 @@ class BaseExecutor:
         if self._journal is not None:
             await asyncio.to_thread(self._journal.close)
 
-    def _open_journal(self) -> None:
-        """Hold what an earlier run left open, before anything can be sent."""
+    def _open_journal(self) -> dict[OrderId, Ticket]:
+        """Hold what an earlier run left open, before anything can be sent.
+
+        Returns
+        -------
+        dict
+            What the limits count for each of its orders.
+        """
         config = self._config
         mode = config.journal_mode
         if mode is None:
@@ -574,19 +584,22 @@ class BaseExecutor:
                 Path(folder) / f"{account.address}-{account.chain_id}", account, mode=mode
             )
         if self._journal is None:
-            return
+            return {}
         recovered = self._journal.recovered
         if recovered.warning:
             _log.warning("journal_truncated", extra={"detail": recovered.warning})
         self._tracker.keep(self._journal)
-        self._recovering = restore(
+        restored = restore(
             recovered.groups,
             ledger=self._ledger,
             tracker=self._tracker,
             journal=self._journal,
+            risk=self._risk,
             signer=build_signer(config.replace(presign=0)),
             clock=self._clock,
         )
+        self._recovering = restored.unknown
+        return restored.tickets
 
     def _skip_queue(self) -> None:
         with self._queue_lock:
@@ -622,9 +635,18 @@ class BaseExecutor:
     # asking the exchange ----------------------------------------------------------------------
 
     async def _refresh_balance(self) -> int:
+        await self._follow_unsettled()
         snapshot = await self.venue.fetch_balance()
         self._ledger.update(COLLATERAL, snapshot.balance_micro, as_of_ms=snapshot.as_of_ms)
         return snapshot.balance_micro
+
+    async def _follow_unsettled(self) -> None:
+        """Learn what has settled first: the balance that is asked for then contains it."""
+        waiting = [order for order in self._tracker.orders if order.is_unsettled]
+        try:
+            await follow_orders(self.venue, self._tracker, waiting[:_AT_ONCE], self._clock)
+        except (TransportError, VenueError):
+            _log.warning("follow_failed", exc_info=True)
 
     async def _reconcile(self) -> Reconciliation:
         return await reconcile(self.venue, self._ledger, self._tracker, self._clock)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -29,15 +30,15 @@ _OPEN_OR_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED})
 class _Kept:
     """One group, and what the executor has to know besides."""
 
-    __slots__ = ("follow_ups", "group", "news", "result", "risk_tickets", "task")
+    __slots__ = ("follow_ups", "group", "is_busy", "is_final", "news", "result")
 
     def __init__(self, group: LegGroup, result: TradeResult) -> None:
         self.group = group
         self.result = result
-        self.risk_tickets: dict[OrderId, Ticket] = {}
+        self.is_busy = False
+        self.is_final = False
         self.follow_ups: list[LegResult] = []
         self.news = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
 
 
 class GroupKeeper:
@@ -52,6 +53,8 @@ class GroupKeeper:
         Sends a batch and calls back with its outcome exactly once.
     publish : callable
         Told every group's result again when it has changed after the submission was answered.
+    tickets : dict
+        What the limits count for each order of an earlier run.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class GroupKeeper:
         policy: GroupPolicy,
         post: Callable[[OrderBatch, AnswerCallback], None],
         publish: Callable[[TradeResult], None],
+        tickets: dict[OrderId, Ticket],
     ) -> None:
         self._venue = venue
         self._pipeline = pipeline
@@ -77,6 +81,8 @@ class GroupKeeper:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._of_order: dict[OrderId, _Kept] = {}
+        self._tickets = tickets
+        self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         # Holding needs no orders, so nobody has to wait for anything.
         self._acts = policy.steps[0] is not GroupStep.HOLD or policy.level != "off"
@@ -98,6 +104,7 @@ class GroupKeeper:
         )
         _hear(group, result.legs)
         kept = _Kept(group, result)
+        kept.is_busy = self._acts
         self._track(kept, plan, result)
         if not self._acts or not any(leg.filled_micro for leg in result.legs):
             deliver(self._reported(kept))
@@ -109,15 +116,22 @@ class GroupKeeper:
 
     async def close(self) -> None:
         """Stop acting. What is not finished is held, and known to the journal."""
+        self._closed = True
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self, kept: _Kept, deliver: Callable[[TradeResult], None] | None) -> None:
+        kept.is_busy = True
         task = self._loop.create_task(self._carry_out(kept, deliver))
-        kept.task = task
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._ended, kept))
+
+    def _ended(self, kept: _Kept, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        kept.is_busy = False
+        if kept.news.is_set():
+            self._heard(kept)
 
     async def _carry_out(self, kept: _Kept, deliver: Callable[[TradeResult], None] | None) -> None:
         """Act until the group is done; deliver the result at the first pause."""
@@ -195,31 +209,43 @@ class GroupKeeper:
                     continue  # final: nothing will be heard of it
                 self._of_order[leg.order_id] = kept
                 if plan.ticket is not None:
-                    kept.risk_tickets[leg.order_id] = plan.ticket
+                    self._tickets[leg.order_id] = plan.ticket
 
     def _on_news(self, order: TrackedOrder, fills: Sequence[Fill]) -> None:
         """Take in what the tracker learnt of an order. Called from any thread."""
         with self._lock:
             kept = self._of_order.get(order.order_id)
-        if kept is None:
-            return
-        for fill in fills:
-            kept.group.on_fill(fill)
-        kept.group.on_order(order.order_id, order.state, order.filled_micro)
-        ticket = kept.risk_tickets.get(order.order_id)
-        if ticket is not None and ticket.is_unknown and not self._is_unknown(kept, ticket):
+            ticket = self._tickets.get(order.order_id)
+        if ticket is not None and ticket.is_unknown and not self._is_unknown(ticket):
             self._risk.set_unknown(ticket, False)
+        if kept is not None:
+            for fill in fills:
+                kept.group.on_fill(fill)
+            kept.group.on_order(order.order_id, order.state, order.filled_micro)
+            self._loop.call_soon_threadsafe(self._heard, kept)
         if all(open_order.order_id != order.order_id for open_order in self._tracker.orders):
             with self._lock:
                 self._of_order.pop(order.order_id, None)
-        self._loop.call_soon_threadsafe(kept.news.set)
+                self._tickets.pop(order.order_id, None)
 
-    def _is_unknown(self, kept: _Kept, ticket: Ticket) -> bool:
-        mine = {order_id for order_id, held in kept.risk_tickets.items() if held is ticket}
+    def _heard(self, kept: _Kept) -> None:
+        """Go on with a group: its orders moved, or a trade of it has settled or failed."""
+        kept.news.set()
+        if kept.is_busy or self._closed:
+            return
+        if self._acts and not isinstance(kept.group.next_action(self._clock.time_ms()), Done):
+            self._start(kept, None)
+        elif kept.group.exposure.is_final and not kept.is_final:
+            self._publish(self._reported(kept))
+
+    def _is_unknown(self, ticket: Ticket) -> bool:
+        with self._lock:
+            mine = {order_id for order_id, held in self._tickets.items() if held is ticket}
         return any(order.order_id in mine for order in self._tracker.unknown_orders)
 
     def _reported(self, kept: _Kept) -> TradeResult:
         exposure = kept.group.exposure
+        kept.is_final = exposure.is_final
         kept.result = msgspec.structs.replace(
             kept.result,
             follow_ups=tuple(kept.follow_ups),

@@ -19,11 +19,12 @@ class Reconciliation(msgspec.Struct, frozen=True):
     """Our books against the exchange's, in micro-units."""
 
     ledger_micro: int
+    """What the exchange should report: without the trades that have not settled."""
     venue_micro: int
     held_micro: int
     """In open reservations; not part of the difference."""
     open_orders: tuple[OrderId, ...]
-    """Accepted and not final: they rest, or their exact fees are not known yet."""
+    """Accepted and not final: they rest, or their trades have not all settled."""
     unknown_orders: tuple[OrderId, ...]
     """They may exist."""
     position_differences: Mapping[TokenId, int]
@@ -52,13 +53,14 @@ async def reconcile(
     tokens = ledger.balances().keys() | {order.leg.token_id for order in orders}
     for token in sorted(tokens - {COLLATERAL}):
         position = await venue.fetch_position(token)
-        difference = position.balance_micro - ledger.balance(token)
+        ours = ledger.balance(token) - tracker.unsettled_micro(token)
+        difference = position.balance_micro - ours
         if difference:
             differences[token] = difference
     ledger.check()
     remaining = tracker.orders
     return Reconciliation(
-        ledger_micro=ledger.balance(),
+        ledger_micro=ledger.balance() - tracker.unsettled_micro(COLLATERAL),
         venue_micro=balance.balance_micro,
         held_micro=ledger.held(),
         open_orders=tuple(o.order_id for o in remaining if o.state.is_accepted),

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from polyexec.core.ledger import COLLATERAL, Ledger, Shortage
+from polyexec.core.ledger import COLLATERAL, UNDATED, Ledger, Shortage
 from polyexec.errors import InternalError
 from polyexec.models import TokenId
 from polyexec.numbers import MAX_MICRO
@@ -21,6 +21,7 @@ assets = st.sampled_from(ASSETS)
 amounts = st.integers(1, 1_000) | st.integers(MAX_MICRO - 3, MAX_MICRO)
 balances = st.integers(0, 3_000) | st.integers(MAX_MICRO - 3, MAX_MICRO)
 times = st.integers(0, 50)
+flow_times = times | st.just(UNDATED)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -106,7 +107,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.open[key] = [handles, micro]
 
     @precondition(lambda self: self.open)
-    @rule(data=st.data(), at_ms=times)
+    @rule(data=st.data(), at_ms=flow_times)
     def spend(self, data: st.DataObject, at_ms: int) -> None:
         key = data.draw(st.sampled_from(sorted(self.open)))
         handles, held = self.open[key]
@@ -130,7 +131,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(
         asset=assets,
         micro=st.integers(-500, 500) | amounts | amounts.map(lambda n: -n),
-        at_ms=times,
+        at_ms=flow_times,
     )
     def book(self, asset: TokenId, micro: int, at_ms: int) -> None:
         fits = self.can_bind(asset, -micro)
@@ -144,6 +145,25 @@ class LedgerMachine(RuleBasedStateMachine):
         for ledger in self.ledgers:
             with pytest.raises(InternalError, match="over 2"):
                 ledger.book(asset, micro, at_ms=at_ms)
+
+    @rule(asset=assets, micro=st.integers(-600, 600) | amounts | amounts.map(lambda n: -n))
+    def take_back(self, asset: TokenId, micro: int) -> None:
+        undated = [m for a, at_ms, m in self.rows if a == asset and at_ms == UNDATED]
+        there = sum(m for m in undated if m * micro > 0)
+        if abs(micro) > abs(there):
+            for ledger in self.ledgers:
+                with pytest.raises(InternalError, match="not so much is undated"):
+                    ledger.take_back(asset, micro)
+            return
+        for ledger in self.ledgers:
+            ledger.take_back(asset, micro)
+        if micro:
+            self.rows = [
+                row
+                for row in self.rows
+                if not (row[0] == asset and row[1] == UNDATED and row[2] * micro > 0)
+            ]
+            self.flow(asset, UNDATED, there - micro)
 
     @precondition(lambda self: self.ended)
     @rule(data=st.data(), spends=st.booleans())
@@ -176,6 +196,9 @@ class LedgerMachine(RuleBasedStateMachine):
                 ledger.reserve([(asset, 1), (asset, micro)])
             with pytest.raises(InternalError):
                 ledger.recover(asset, micro)
+            if micro != -1:
+                with pytest.raises(InternalError):
+                    ledger.take_back(asset, micro)
             for handles, _ in self.open.values():
                 with pytest.raises(InternalError):
                     ledger.spend(handles[number], micro, at_ms=99)

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,26 +79,49 @@ def test_fee_bound_is_never_below_the_fee_of_any_fills_with_these_totals(
 
 
 class Exchange:
-    """The truth: a balance that changes with each fill, and the fills so far."""
+    """The truth: fills, and a balance that changes with each fill that settles."""
 
     def __init__(self, clock: FakeClock, rate_micro: int, side: Side) -> None:
         self.clock = clock
         self.rate_micro = rate_micro
-        self.sign = 1 if side is Side.BUY else -1
+        self.side = side
         self.money = START
         self.shares = START
         self.fills: list[Fill] = []
 
     def match(self, fill: Fill) -> None:
-        fill = Fill(
-            **{name: getattr(fill, name) for name in fill.__struct_fields__}
-            | {"match_time_s": self.clock.ms // 1000}
-        )
-        self.fills.append(fill)
-        self.money -= self.sign * fill.price_e4 * fill.size_micro // 10_000
-        self.shares += self.sign * fill.size_micro
+        now_s = self.clock.ms // 1000
+        changed = {"match_time_s": now_s, "update_time_s": now_s, "status": "MATCHED"}
+        self.fills.append(msgspec.structs.replace(fill, **changed))
+
+    def settle(self, index: int, status: str) -> None:
+        fill = self.fills[index]
+        if fill.status not in ("CONFIRMED", "FAILED"):
+            if status == "CONFIRMED":
+                out, back = self.moves(fill)
+                buys = self.side is Side.BUY
+                self.money += -out if buys else back
+                self.shares += back if buys else -out
+            self.fills[index] = msgspec.structs.replace(
+                fill, status=status, update_time_s=self.clock.ms // 1000
+            )
+
+    def moves(self, fill: Fill) -> tuple[int, int]:
+        """Return what a fill takes from us and what it brings."""
+        fee = 0
         if fill.is_taker:
-            self.money -= _impl.fill_fee(fill.price_e4, fill.size_micro, self.rate_micro, 1)
+            fee = _impl.fill_fee(fill.price_e4, fill.size_micro, self.rate_micro, 1)
+        paid = fill.price_e4 * fill.size_micro // 10_000
+        if self.side is Side.BUY:
+            return paid + fee, fill.size_micro
+        return fill.size_micro, paid - fee
+
+    @property
+    def free(self) -> int:
+        """What the exchange would let us spend of what we give: without what it has matched."""
+        waiting = [fill for fill in self.fills if fill.status in ("MATCHED", "RETRYING")]
+        balance = self.money if self.side is Side.BUY else self.shares
+        return balance - sum(self.moves(fill)[0] for fill in waiting)
 
     @property
     def filled(self) -> int:
@@ -109,7 +133,10 @@ class Exchange:
     st.integers(1, 9999),
     st.integers(0, 200_000),
     st.sampled_from(["answer", "live", "unknown"]),
-    st.lists(st.sampled_from(["fill", "refresh", "follow", "follow some"]), max_size=12),
+    st.lists(
+        st.sampled_from(["fill", "settle", "retry", "fail", "refresh", "follow", "follow some"]),
+        max_size=16,
+    ),
     st.data(),
 )
 def test_the_ledger_ends_at_the_exchanges_balance_and_holds_nothing(
@@ -120,6 +147,7 @@ def test_the_ledger_ends_at_the_exchanges_balance_and_holds_nothing(
     clock = FakeClock()
     ledger, exchange = Ledger(), Exchange(clock, rate_micro, side)
     tracker = OrderTracker(ledger, clock)
+    gives = COLLATERAL if side is Side.BUY else TOKEN
 
     def refresh() -> None:
         ledger.update(COLLATERAL, exchange.money, as_of_ms=clock.ms)
@@ -128,7 +156,7 @@ def test_the_ledger_ends_at_the_exchanges_balance_and_holds_nothing(
     refresh()
     price, shares = from_e4(limit_e4), from_micro(size)
     (one,) = priced(leg(1, side, price, shares, tick_size=None, fee_rate=from_micro(rate_micro)))
-    made = ledger.reserve([(COLLATERAL if side is Side.BUY else TOKEN, one.reserve_micro)])
+    made = ledger.reserve([(gives, one.reserve_micro)])
     assert isinstance(made, tuple)
 
     clock.advance(10_000)
@@ -142,10 +170,17 @@ def test_the_ledger_ends_at_the_exchanges_balance_and_holds_nothing(
         outcome = LegOutcome(state=state, filled_micro=exchange.filled, paid_micro=paid)
     tracker.book_answer(order_id=ORDER, leg=one, reservation=made[0], outcome=outcome)
 
-    for step in [*steps, *["fill"] * len(left), "follow", "follow"]:
+    ending = ["fill"] * len(left) + ["settle"] * len(fills) + ["follow", "follow"]
+    for step in [*steps, *ending]:
         clock.advance(10_000)
+        open_fills = [
+            i for i, f in enumerate(exchange.fills) if f.status in ("MATCHED", "RETRYING")
+        ]
         if step == "fill" and left:
             exchange.match(left.pop())
+        elif step in ("settle", "retry", "fail") and open_fills:
+            status = {"settle": "CONFIRMED", "retry": "RETRYING", "fail": "FAILED"}[step]
+            exchange.settle(data.draw(st.sampled_from(open_fills)), status)
         elif step == "refresh":
             clock.advance(5_000)
             refresh()
@@ -160,6 +195,7 @@ def test_the_ledger_ends_at_the_exchanges_balance_and_holds_nothing(
         assert made[0].reserved_micro == (
             made[0].held_micro + made[0].spent_micro + made[0].released_micro
         )
+        assert ledger.available(gives) <= exchange.free + len(fills)  # roundings of one each
 
     assert exchange.filled == size
     assert tracker.orders == ()
@@ -168,5 +204,6 @@ def test_the_ledger_ends_at_the_exchanges_balance_and_holds_nothing(
     assert ledger.balance(TOKEN) == exchange.shares
     clock.advance(1)
     refresh()
-    assert ledger.available() == exchange.money
-    assert ledger.available(TOKEN) == exchange.shares
+    for asset, balance in ((COLLATERAL, exchange.money), (TOKEN, exchange.shares)):
+        assert tracker.unsettled_micro(asset) == 0
+        assert ledger.balance(asset) == ledger.available(asset) == balance

@@ -110,7 +110,7 @@ class Checker:
 
     # after every step -------------------------------------------------------------------------
 
-    def check(self, engine: MatchingEngine, account: str, *, is_settled: bool) -> None:
+    def check(self, engine: MatchingEngine, account: str) -> None:
         """Compare the executor's books with what the exchange could still take from them."""
         try:
             engine.ledger.audit()
@@ -131,7 +131,7 @@ class Checker:
             if held < active:
                 self.violate(f"held {held} of {asset[:8]!r} under {active} that can trade")
             promised, free = ledger.available(asset), engine.ledger.available(account, asset)
-            if is_settled and promised > max(free, 0):
+            if promised > max(free, 0):
                 self.violate(f"promises {promised} of {asset[:8]!r} where {free} are free")
         self._read_journal()
         self.note(*(f"{ledger.available(a)}/{ledger.held(a)}" for a in assets))

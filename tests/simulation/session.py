@@ -241,11 +241,7 @@ class Session:
         self._check()
 
     def _check(self) -> None:
-        self.checker.check(
-            self.exchange.engine,
-            self.account,
-            is_settled=self.settles_at_once or not (self.refreshes or self.was_killed),
-        )
+        self.checker.check(self.exchange.engine, self.account)
 
     def _seed_books(self) -> None:
         for number, (bid, ask) in enumerate(_PRICES):
@@ -393,12 +389,12 @@ class Session:
         while self.venue.in_flight:  # noqa: ASYNC110  time is virtual
             await asyncio.sleep(5)
         engine = self.exchange.engine
-        for trade in list(engine.trades.values()):
-            engine.settle(trade)
         await self.executor.cancel_all()
         until_ms = self.clock.now_ms + _RESOLVED_AFTER_S * 1000
         while self.executor._tracker.orders and self.clock.now_ms < until_ms:
             await asyncio.sleep(10)
+            for trade in list(engine.trades.values()):
+                engine.settle(trade)
             if self.venue.in_flight == 0:
                 await self.executor.cancel_all()
             if self.config.unknown_absent_after_s is None:

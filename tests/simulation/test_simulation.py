@@ -21,6 +21,7 @@ from polyexec.core.pipeline import Pipeline
 from polyexec.core.ports import OrderBatch
 from polyexec.core.resolution import NextStep, UnknownOrder
 from polyexec.core.tracking import OrderTracker, TrackedOrder
+from polyexec.recovery import Restored
 from polyexec.submission import Submission
 from tests.simulation.session import Report, run, run_session
 
@@ -118,7 +119,9 @@ def leave_the_switch_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_what_was_open(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(executor_module, "restore", lambda groups, **shared: frozenset())
+    patch.setattr(
+        executor_module, "restore", lambda groups, **shared: Restored(frozenset(), {})
+    )
 
 
 def trade_before_recovery(patch: pytest.MonkeyPatch) -> None:

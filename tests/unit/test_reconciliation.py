@@ -48,7 +48,7 @@ class Books:
                 price_e4=price_e4,
                 size_micro=size,
                 is_taker=True,
-                status="MATCHED",
+                status="CONFIRMED",
                 match_time_s=0,
             )
             for number, size in enumerate(sizes)

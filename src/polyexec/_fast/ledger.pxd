@@ -37,8 +37,10 @@ cdef struct Words:
     # Under the ledger's lock.
     int64_t settled      # update
     int64_t as_of_ms     # update
-    int64_t pending_out  # update, spend, book
-    int64_t pending_in   # update, book
+    int64_t pending_out  # update, spend, book, take_back
+    int64_t pending_in   # update, book, take_back
+    int64_t undated_out  # part of pending_out: spend, book, take_back
+    int64_t undated_in   # part of pending_in: book, take_back
     Flow* flows          # update, spend, book
     Py_ssize_t count
     Py_ssize_t room
@@ -128,6 +130,8 @@ cdef int c_update(
 ) noexcept nogil
 # DONE, TOO_MUCH, NO_MEMORY.
 cdef int c_book(LedgerCore ledger, Words* words, int64_t micro, int64_t at_ms) noexcept nogil
+# Remove a part of what is undated: DONE, TOO_MUCH.
+cdef int c_take_back(LedgerCore ledger, Words* words, int64_t micro) noexcept nogil
 # Whether the invariants hold, at a moment at which nothing is reserved or released: DONE, or
 # BROKEN with the words whose ``held`` is not their ``sum`` (NULL: of one reservation). When there
 # is no such moment for a while, only what holds at every time.

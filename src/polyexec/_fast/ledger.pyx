@@ -57,6 +57,7 @@ cdef enum:
     CHUNKS = 16
     TRIES = 2_000   # of check, to meet the ledger at rest
 
+cdef int64_t UNDATED = INT64_MAX                # of flows: at_ms
 cdef uint64_t FINISHED = (<uint64_t>1) << 16  # in activity
 cdef uint64_t TURN = (<uint64_t>1) << 32      # in free
 
@@ -264,6 +265,12 @@ cdef class LedgerCore:
             raise self._fault(f"cannot book {flow} micro-units more: over 2**63 - 1 in all")
         if verdict != DONE:
             raise MemoryError
+
+    def take_back(self, asset, micro):
+        """Remove an undated amount, as it was spent (negative) or booked."""
+        cdef int64_t flow = self.amount(micro, "cannot take back {} micro-units")
+        if c_take_back(self, self.find(asset), flow) != DONE:
+            raise self._fault(f"cannot take back {flow} micro-units: not so much is undated")
 
     def available(self, asset=""):
         """Micro-units that a new reservation may take."""
@@ -650,9 +657,14 @@ cdef inline bint has_room(Words* words) noexcept nogil:
 
 
 cdef inline void note(Words* words, int64_t micro, int64_t at_ms) noexcept nogil:
-    words.flows[words.count].at_ms = at_ms
-    words.flows[words.count].micro = micro
-    words.count += 1
+    if at_ms != UNDATED:
+        words.flows[words.count].at_ms = at_ms
+        words.flows[words.count].micro = micro
+        words.count += 1
+    elif micro < 0:
+        words.undated_out -= micro
+    else:
+        words.undated_in += micro
     if micro < 0:
         words.pending_out -= micro
     else:
@@ -719,7 +731,9 @@ cdef int c_update(
         return STALE
     count = words.count
     out_before = words.pending_out
-    words.count = words.pending_in = words.pending_out = 0
+    words.count = 0
+    words.pending_in = words.undated_in
+    words.pending_out = words.undated_out
     for i in range(count):
         if words.flows[i].at_ms > as_of_ms:
             note(words, words.flows[i].micro, words.flows[i].at_ms)
@@ -748,6 +762,22 @@ cdef int c_book(LedgerCore ledger, Words* words, int64_t micro, int64_t at_ms) n
             verdict = TOO_MUCH
         if verdict == DONE:
             note(words, micro, at_ms)
+    PyThread_release_lock(ledger.lock)
+    return verdict
+
+
+cdef int c_take_back(LedgerCore ledger, Words* words, int64_t micro) noexcept nogil:
+    cdef int verdict = DONE
+    PyThread_acquire_lock(ledger.lock, 1)
+    if micro > words.undated_in or micro < -words.undated_out:
+        verdict = TOO_MUCH
+    elif micro < 0:
+        words.undated_out += micro
+        words.pending_out += micro
+        add(&words.available, -micro)
+    else:
+        words.undated_in -= micro
+        words.pending_in -= micro
     PyThread_release_lock(ledger.lock)
     return verdict
 

@@ -4,7 +4,8 @@ Words, for collateral (the asset ``""``) and for each token alike:
 
 * ``settled``: last known balance of the exchange, and when it was taken;
 * ``held``: sum of the open reservations;
-* ``pending_out`` / ``pending_in``: traded since that balance was taken.
+* ``pending_out`` / ``pending_in``: traded, and not in that balance. What has settled has the time
+  of that; what has not is undated, and no balance contains it.
 
 ``available = settled - held - pending_out``. A balance refresh writes ``settled`` and forgets the
 pending entries that it already contains; it never touches a reservation. A reservation ends
@@ -23,6 +24,7 @@ from polyexec._pure.checks import checked_int64
 __all__ = ["LedgerCore", "Reservation"]
 
 _INT64_MAX = (1 << 63) - 1
+_UNDATED = _INT64_MAX
 _MOST_CLAIMS = 16
 
 
@@ -99,9 +101,18 @@ class Reservation:
 
 
 class _Account:
-    """Words of one asset. ``pending`` holds (time_ms, signed amount), oldest first."""
+    """Words of one asset. ``pending`` holds (time_ms, signed amount) of what has a time."""
 
-    __slots__ = ("as_of_ms", "held", "pending", "pending_in", "pending_out", "settled")
+    __slots__ = (
+        "as_of_ms",
+        "held",
+        "pending",
+        "pending_in",
+        "pending_out",
+        "settled",
+        "undated_in",
+        "undated_out",
+    )
 
     def __init__(self) -> None:
         self.settled = 0
@@ -109,6 +120,8 @@ class _Account:
         self.held = 0
         self.pending_out = 0
         self.pending_in = 0
+        self.undated_out = 0
+        self.undated_in = 0
         self.pending: list[tuple[int, int]] = []
 
     @property
@@ -127,16 +140,31 @@ class _Account:
         return self.held + self.pending_out + micro <= _INT64_MAX
 
     def note(self, micro: int, at_ms: int) -> None:
-        self.pending.append((at_ms, micro))
+        undated = at_ms == _UNDATED
+        if not undated:
+            self.pending.append((at_ms, micro))
         if micro < 0:
             self.pending_out -= micro
+            self.undated_out -= undated * micro
         else:
             self.pending_in += micro
+            self.undated_in += undated * micro
+
+    def take_back(self, micro: int) -> bool:
+        if not -self.undated_out <= micro <= self.undated_in:
+            return False
+        if micro < 0:
+            self.pending_out += micro
+            self.undated_out += micro
+        else:
+            self.pending_in -= micro
+            self.undated_in -= micro
+        return True
 
     def settle(self, settled: int, as_of_ms: int) -> None:
         later = [entry for entry in self.pending if entry[0] > as_of_ms]
         self.settled, self.as_of_ms = settled, as_of_ms
-        self.pending, self.pending_in, self.pending_out = [], 0, 0
+        self.pending, self.pending_in, self.pending_out = [], self.undated_in, self.undated_out
         for at_ms, micro in later:
             self.note(micro, at_ms)
 
@@ -227,8 +255,9 @@ class LedgerCore:
     ) -> None:
         """Turn a part of a reservation into money that left at ``at_ms``.
 
-        What left before the balance was taken is in it already and does not count again; the
-        same holds for :meth:`book`.
+        What left before the balance was taken is in it already and does not count again. What
+        has not left yet is undated, ``2**63 - 1``: no balance contains it before
+        :meth:`take_back`. The same holds for :meth:`book`.
         """
         self._check_owner(reservation)
         at = checked_int64(at_ms)
@@ -275,6 +304,16 @@ class LedgerCore:
             if not (fits if amount > 0 else account.can_bind(-amount)):
                 raise self._fault(f"cannot book {amount} micro-units more: over 2**63 - 1 in all")
             account.note(amount, at)
+
+    def take_back(self, asset: str, micro: SupportsIndex) -> None:
+        """Remove an undated amount, as it was spent (negative) or booked.
+
+        It will not happen, or it did and was booked again with its time.
+        """
+        amount = self._amount(micro, "cannot take back {} micro-units")
+        with self._lock:
+            if not self._account(asset).take_back(amount):
+                raise self._fault(f"cannot take back {amount} micro-units: not so much is undated")
 
     def available(self, asset: str = "") -> int:
         """Micro-units that a new reservation may take."""

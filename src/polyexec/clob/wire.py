@@ -326,7 +326,8 @@ def parse_trade(value: Any) -> tuple[Fill, ...]:
         size_micro=_read(fields, "size", to_micro),
         is_taker=True,
         status=status,
-        match_time_s=_read(fields, "match_time", _whole) if fields.get("match_time") else 0,
+        match_time_s=_time(fields, "match_time"),
+        update_time_s=_time(fields, "last_update"),
     )
     raw = fields.get("maker_orders") or []
     if not isinstance(raw, list):
@@ -420,6 +421,10 @@ def _whole(value: Any, field: str) -> int:
     if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) < 80):
         raise InputError(field, value, "must be a whole number")
     return int(value)
+
+
+def _time(fields: Mapping[str, Any], name: str) -> int:
+    return _read(fields, name, _whole) if fields.get(name) else 0
 
 
 def _base_units(value: Any, field: str) -> int:

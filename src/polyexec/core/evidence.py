@@ -36,7 +36,6 @@ _PROGRESS: Final = (
 _NEVER_THERE: Final = (LegState.NOT_SENT, LegState.REJECTED)
 _ENDED: Final = (LegState.EXPIRED, LegState.CANCELLED, LegState.MATCHED)
 _RESTING: Final = (LegState.LIVE, LegState.PARTIAL)
-_ON_CHAIN: Final = (Settlement.MINED, Settlement.CONFIRMED)
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -148,7 +147,7 @@ class OrderEvidence:
             paid_micro=paid,
             fee_micro=fee,
             traded_micro=traded,
-            is_on_chain=is_complete and all(at[match] in _ON_CHAIN for match in kept),
+            is_on_chain=is_complete and all(at[match].is_mined for match in kept),
             is_final=is_complete and all(state.is_final for state in at.values()),
         )
 

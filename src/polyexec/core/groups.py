@@ -173,16 +173,12 @@ class LegGroup:
 
     def on_fill(self, fill: Fill) -> bool:
         """Take note of a match and of its settlement. Return False when it is another group's."""
-        try:
-            settlement = Settlement(fill.status)
-        except ValueError:
-            settlement = Settlement.MATCHED  # a new word proves that it traded, and nothing more
         with self._lock:
             order = self._orders.get(fill.order_id)
             if order is None:
                 return False
             order.hear_fill(fill)
-            self._settle(fill.trade_id, settlement)
+            self._settle(fill.trade_id, Settlement.read(fill.status))
             return True
 
     def on_settlement(self, trade_id: str, settlement: Settlement) -> None:

@@ -19,7 +19,7 @@ from polyexec.core.orders import Order, encode_orders
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Fill
 from polyexec.core.signer import OrderSigner
-from polyexec.enums import Generation, LegState
+from polyexec.enums import Generation, LegState, Settlement
 from polyexec.errors import InputError, InternalError, JournalError
 from polyexec.models import OrderId, TokenId
 
@@ -190,6 +190,19 @@ class OpenLeg(msgspec.Struct, frozen=True, kw_only=True):
     def is_unresolved(self) -> bool:
         """The exchange has to be asked before its money is free."""
         return self.release is None and self.ack is None and self.state.is_open
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing of it is left to follow: it has ended, and what it traded has settled."""
+        if self.ack is not None:
+            return True
+        if self.release is not None and not self.release.spent_micro:
+            return True
+        if self.state.is_open:
+            return False  # what was spent has traded, even if the news of that was not kept
+        if self.trade is not None:
+            return all(Settlement.read(fill.status).is_final for fill in self.trade.fills)
+        return self.answer is None or not self.answer.filled_micro
 
 
 class OpenGroup(msgspec.Struct, frozen=True, kw_only=True):

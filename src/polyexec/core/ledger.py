@@ -14,10 +14,13 @@ from polyexec.enums import Side
 from polyexec.errors import InternalError
 from polyexec.models import TokenId
 
-__all__ = ["COLLATERAL", "Ledger", "Reservation", "Shortage", "asset_given"]
+__all__ = ["COLLATERAL", "UNDATED", "Ledger", "Reservation", "Shortage", "asset_given"]
 
 COLLATERAL: Final = TokenId("")
 """Key of the collateral among the assets; a token id is never empty."""
+
+UNDATED: Final = 2**63 - 1
+"""Time of a movement that has not settled: no balance contains it."""
 
 
 class Shortage(msgspec.Struct, frozen=True):

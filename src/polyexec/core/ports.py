@@ -105,6 +105,8 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     match_time_s: int
     counter_order_id: str = ""
     """The other order, where the exchange names it: a trade may hold several matches."""
+    update_time_s: int = 0
+    """When ``status`` became what it is; 0: not told."""
 
 
 class BalanceSnapshot(msgspec.Struct, frozen=True, kw_only=True):

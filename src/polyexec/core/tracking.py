@@ -1,8 +1,9 @@
 """Orders whose money is not final yet, and how each piece of evidence moves the ledger.
 
-An answer books at once what it proves. It leaves two things open: orders that may still trade, and
-the exact fee of what has traded (an answer gives totals, the fee is charged fill by fill). Both are
-closed by the fills of the order, in any order and any number of times.
+An answer books at once what it proves. It leaves three things open: orders that may still trade,
+the exact fee of what has traded (an answer gives totals, the fee is charged fill by fill), and
+whether the trades settle. All are closed by the fills of the order, in any order and any number of
+times. What has not settled is undated in the ledger: a balance of the exchange does not contain it.
 """
 
 import threading
@@ -14,12 +15,12 @@ import msgspec
 from polyexec import _impl
 from polyexec.core.candidates import WORST_FEE_RATE_MICRO, PricedLeg
 from polyexec.core.journal import Ack, Close, Release, Trade
-from polyexec.core.ledger import COLLATERAL, Ledger, Reservation
+from polyexec.core.ledger import COLLATERAL, UNDATED, Ledger, Reservation, asset_given
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Clock, Fill, Journal
 from polyexec.core.resolution import NextStep, ResolutionPolicy, UnknownOrder
-from polyexec.enums import LegState, Side
-from polyexec.models import OrderId
+from polyexec.enums import LegState, Settlement, Side
+from polyexec.models import OrderId, TokenId
 from polyexec.numbers import MICRO, PRICE_SCALE
 
 __all__ = ["FeeRule", "OrderTracker", "TrackedOrder", "total_fee_bound"]
@@ -62,14 +63,15 @@ class TrackedOrder:
     """One of our orders, and what the ledger has booked for it so far.
 
     ``entry`` is the signed order as it was sent; ``unknown`` says when to ask for an order whose
-    fate is not known. ``flows`` keeps each movement with its time, because a balance that was
-    taken later contains it: a correction of such a movement must not count again.
+    fate is not known. ``flows`` keeps each movement with the time at which it settled, because a
+    balance that was taken later contains it: a correction of such a movement must not count again.
     """
 
     __slots__ = (
         "answer",
         "answer_ms",
         "entry",
+        "fills",
         "flows",
         "group",
         "has_ended",
@@ -89,6 +91,7 @@ class TrackedOrder:
         state: LegState,
         entry: bytes,
         group: int,
+        has_ended: bool,
     ) -> None:
         self.order_id = order_id
         self.leg = leg
@@ -96,10 +99,11 @@ class TrackedOrder:
         self.state = state
         self.entry = entry
         self.group = group
-        self.has_ended = False
+        self.has_ended = has_ended
         self.unknown: UnknownOrder | None = None
         self.answer = _NOTHING
         self.answer_ms = 0
+        self.fills: tuple[Fill, ...] | None = None
         self.flows: dict[int, Flow] = {}
         self.times: dict[tuple[object, ...], int] = {}
 
@@ -107,6 +111,11 @@ class TrackedOrder:
     def filled_micro(self) -> int:
         """Shares that are booked as traded."""
         return sum(flow.filled_micro for flow in self.flows.values())
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Some of what has traded is in no balance of the exchange yet."""
+        return UNDATED in self.flows
 
     @property
     def fee_micro(self) -> int:
@@ -153,7 +162,7 @@ class OrderTracker:
 
     @property
     def orders(self) -> tuple[TrackedOrder, ...]:
-        """Orders that are not final: open, unknown, or with a fee that is only a bound."""
+        """Orders that are not final: open, unknown, or with trades that have not settled."""
         with self._lock:
             return tuple(self._orders.values())
 
@@ -166,12 +175,14 @@ class OrderTracker:
         outcome: LegOutcome,
         entry: bytes = b"",
         group: int = 0,
+        has_ended: bool = False,
     ) -> int:
         """Book what the answer to the POST says of a leg; return the fee that was booked.
 
-        ``group`` is one that :meth:`open_group` was told of, or 0.
+        ``group`` is one that :meth:`open_group` was told of, or 0. ``has_ended``: its reservation
+        ended in an earlier run, as the journal knows, and this one holds what it had spent.
         """
-        order = TrackedOrder(order_id, leg, reservation, outcome.state, entry, group)
+        order = TrackedOrder(order_id, leg, reservation, outcome.state, entry, group, has_ended)
         with self._lock:
             self._learn(order, outcome)
             return order.fee_micro
@@ -251,20 +262,30 @@ class OrderTracker:
         """Book the exact figures of an order: all of its fills, and its state of now.
 
         Idempotent: the same fills again change nothing. A fill that failed to settle gives its
-        money and shares back.
+        money and shares back. An order is followed until all of its fills settled or failed.
         """
         with self._lock:
             order = self._orders.get(order_id)
             if order is None or sum(fill.size_micro for fill in fills) < order.filled_micro:
                 return  # not ours, or older than what is proved already
+            if order.fills == tuple(fills) and order.state is state and order.unknown is None:
+                return  # nothing new, as mostly while a trade waits to be mined
+            order.fills = tuple(fills)
             if self._journal is not None:
                 self._journal.append(_trade(order_id, fills, state, fee_rule, self._clock))
             self._book(order, self._flows(order, fills, fee_rule))
             order.state = state
             self._watch(order)
             if not state.is_open:
-                self._forget(order)
+                self._end(order)
+                if all(Settlement.read(fill.status).is_final for fill in fills):
+                    self._forget(order)
         self._listener(order, fills)
+
+    def unsettled_micro(self, asset: TokenId) -> int:
+        """Return what is booked of an asset and in no balance yet; negative: it will leave."""
+        with self._lock:
+            return sum(_unsettled(order, asset) for order in self._orders.values())
 
     def _learn(self, order: TrackedOrder, outcome: LegOutcome) -> None:
         """Book what an answer says of an order whose fills are not known yet."""
@@ -272,7 +293,7 @@ class OrderTracker:
             fee = total_fee_bound(order.leg, outcome.filled_micro, outcome.paid_micro)
             order.answer = Flow(outcome.filled_micro, outcome.paid_micro * PRICE_SCALE, fee)
             order.answer_ms = self._clock.time_ms()
-            self._book(order, {order.answer_ms: order.answer})
+            self._book(order, {UNDATED: order.answer})
         self._watch(order)
         if not outcome.state.is_open:
             self._end(order)
@@ -303,53 +324,68 @@ class OrderTracker:
     def _flows(
         self, order: TrackedOrder, fills: Sequence[Fill], fee_rule: FeeRule
     ) -> dict[int, Flow]:
-        """Return what the fills moved, by time."""
+        """Return what the fills moved, by the time at which it settled."""
         now = self._clock.time_ms()
         flows: dict[int, Flow] = {}
+        answered = _NOTHING
+        answered_last = 0
         for fill in fills:
             key = (fill.trade_id, fill.counter_order_id, fill.price_e4, fill.size_micro)
-            failed = fill.status == "FAILED"
-            at_ms = order.times.get(key)
-            if at_ms is None:
-                # An answer tells what the order took. What it makes comes later, if perhaps in the
-                # same second; a balance taken between the two has only the one.
-                is_answered = order.answer.filled_micro and fill.is_taker
-                if is_answered and fill.match_time_s * 1000 <= order.answer_ms:
-                    at_ms = order.answer_ms
-                elif failed:
-                    continue  # never counted
-                else:
-                    # whole seconds: the end of that one; 0 where the exchange gave no time
-                    at_ms = min(now, fill.match_time_s * 1000 + 999) if fill.match_time_s else now
-                order.times[key] = at_ms
+            settlement = Settlement.read(fill.status)
+            at_ms = UNDATED
+            if settlement.is_mined:
+                at_ms = order.times.setdefault(key, _settled_ms(fill, now))
+            elif settlement is Settlement.FAILED:
+                if key not in order.times:
+                    continue  # nothing ever moved
+                at_ms = order.times[key]
             fee = fee_rule.fee_micro(fill) if fill.is_taker else 0
             flow = Flow(fill.size_micro, fill.price_e4 * fill.size_micro, fee)
             flows[at_ms] = flows.get(at_ms, _NOTHING).plus(flow)
-            if failed:
+            if _is_answered(order, fill):
+                answered = answered.plus(flow)
+                answered_last = max(answered_last, at_ms)
+            if settlement is Settlement.FAILED:
                 back_ms = order.times.setdefault((*key, "back"), now)
                 flows[back_ms] = flows.get(back_ms, _NOTHING).plus(flow, -1)
-        answered = flows.get(order.answer_ms)
-        if answered is not None and answered.filled_micro == order.answer.filled_micro:
+        if answered.filled_micro and answered.filled_micro == order.answer.filled_micro:
             # the answer's total is exact; price x size need not be
-            flows[order.answer_ms] = msgspec.structs.replace(
-                answered, paid_scaled=order.answer.paid_scaled
-            )
+            excess = order.answer.paid_scaled - answered.paid_scaled
+            flows[answered_last] = flows[answered_last].plus(Flow(paid_scaled=excess))
         return flows
 
     def _book(self, order: TrackedOrder, flows: dict[int, Flow]) -> None:
         """Move the ledger from what was booked of the order to these flows."""
-        for at_ms in sorted(order.flows.keys() | flows.keys()):
-            booked, due = order.flows.get(at_ms, _NOTHING), flows.get(at_ms, _NOTHING)
-            change = due.plus(booked, -1)
-            shares, fee = change.filled_micro, change.fee_micro
-            money = _round(due.paid_scaled, order.leg) - _round(booked.paid_scaled, order.leg)
-            if order.leg.side is Side.BUY:
-                self._spend(order.reservation, money + fee, at_ms)
-                self._ledger.book(order.leg.token_id, shares, at_ms=at_ms)
-            else:
-                self._spend(order.reservation, shares, at_ms)
-                self._ledger.book(COLLATERAL, money - fee, at_ms=at_ms)
+        leg = order.leg
+        gives = asset_given(leg.side, leg.token_id)
+        gets = leg.token_id if leg.side is Side.BUY else COLLATERAL
+        times = sorted(order.flows.keys() | flows.keys())
+        paid = {at_ms: _given(leg, order.flows.get(at_ms, _NOTHING)) for at_ms in times}
+        due = {at_ms: _given(leg, flows.get(at_ms, _NOTHING)) for at_ms in times}
+        unspent = max(0, sum(due.values()) - sum(paid.values()))
+        # Undated is last: what has settled is booked with its time before it is taken back without
+        # one, so that nobody finds it available in between.
+        for at_ms in times:
+            held = order.reservation.held_micro
+            spent = max(0, min(due[at_ms] - paid[at_ms], unspent, held))
+            if spent:
+                self._ledger.spend(order.reservation, spent, at_ms=at_ms)
+                unspent -= spent
+            self._shift(gives, -paid[at_ms] - spent, -due[at_ms], at_ms)
+            before = _got(leg, order.flows.get(at_ms, _NOTHING))
+            self._shift(gets, before, _got(leg, flows.get(at_ms, _NOTHING)), at_ms)
         order.flows = flows
+
+    def _shift(self, asset: TokenId, before: int, after: int, at_ms: int) -> None:
+        """Make of an amount that was booked at a time another one at that time."""
+        change = after - before
+        if at_ms != UNDATED or change * before >= 0:
+            self._ledger.book(asset, change, at_ms=at_ms)
+        elif after * before >= 0:
+            self._ledger.take_back(asset, -change)
+        else:
+            self._ledger.book(asset, after, at_ms=at_ms)
+            self._ledger.take_back(asset, before)
 
     def _end(self, order: TrackedOrder) -> None:
         reservation = order.reservation
@@ -365,13 +401,6 @@ class OrderTracker:
                 )
             )
         order.has_ended = True
-
-    def _spend(self, reservation: Reservation, micro: int, at_ms: int) -> None:
-        """Take from the reservation what it still holds, and book the difference outright."""
-        held = min(max(micro, 0), reservation.held_micro)
-        if held:
-            self._ledger.spend(reservation, held, at_ms=at_ms)
-        self._ledger.book(reservation.asset, held - micro, at_ms=at_ms)
 
 
 def _nobody(order: TrackedOrder, fills: Sequence[Fill]) -> None:
@@ -393,6 +422,46 @@ def _trade(
 
 def _due_ms(order: TrackedOrder) -> int:
     return order.unknown.due_ms if order.unknown else 0
+
+
+def _is_answered(order: TrackedOrder, fill: Fill) -> bool:
+    """Return whether the answer to the POST counted a fill: it tells what the order took."""
+    if not order.answer.filled_micro or not fill.is_taker:
+        return False
+    return fill.match_time_s * 1000 <= order.answer_ms
+
+
+def _settled_ms(fill: Fill, now_ms: int) -> int:
+    """Return a time at which a balance surely contains a fill that has settled.
+
+    The exchange tells whole seconds, read as their end: until the next balance a fill may count
+    twice, which makes less available than there is, never more.
+    """
+    if not fill.update_time_s:
+        return now_ms
+    return min(now_ms, fill.update_time_s * 1000 + 999)
+
+
+def _given(leg: PricedLeg, flow: Flow) -> int:
+    """Return what a flow took from us, micro-units of the asset that the leg gives."""
+    if leg.side is Side.SELL:
+        return flow.filled_micro
+    return _round(flow.paid_scaled, leg) + flow.fee_micro
+
+
+def _got(leg: PricedLeg, flow: Flow) -> int:
+    """Return what a flow brought us, micro-units of the other asset."""
+    if leg.side is Side.BUY:
+        return flow.filled_micro
+    return _round(flow.paid_scaled, leg) - flow.fee_micro
+
+
+def _unsettled(order: TrackedOrder, asset: TokenId) -> int:
+    flow = order.flows.get(UNDATED, _NOTHING)
+    is_given = asset == asset_given(order.leg.side, order.leg.token_id)
+    if is_given:
+        return -_given(order.leg, flow)
+    return _got(order.leg, flow) if asset in (COLLATERAL, order.leg.token_id) else 0
 
 
 def _round(scaled: int, leg: PricedLeg) -> int:

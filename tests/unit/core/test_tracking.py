@@ -67,7 +67,9 @@ def fill(size: int, price_e4: int = 4000, *, name: str = "t", **changes: Any) ->
         "status": "CONFIRMED",
         "match_time_s": 1010,
     }
-    return Fill(price_e4=price_e4, size_micro=size, **given | changes)
+    given |= changes
+    given.setdefault("update_time_s", given["match_time_s"])
+    return Fill(price_e4=price_e4, size_micro=size, **given)
 
 
 # answers ------------------------------------------------------------------------------------------
@@ -272,16 +274,17 @@ def test_fills_from_before_a_refresh_are_not_counted_twice() -> None:
     assert books.ledger.available() == START - 4_168_000
 
 
-def test_a_later_fill_in_the_second_of_the_answer_is_not_taken_to_be_in_it() -> None:
+def test_in_the_second_of_a_settlement_too_little_is_available_never_too_much() -> None:
     books = Books()
     books.answer(LegState.PARTIAL, 5_000_000, 2_000_000)
     books.clock.advance(100)
+    # This balance contains what has traded, and it cannot know so from whole seconds.
     books.ledger.update(COLLATERAL, START - 2_084_000, as_of_ms=books.clock.ms)
-    books.ledger.update(TOKEN, SHARES + 5_000_000, as_of_ms=books.clock.ms)
-    books.clock.advance(100)  # and now the rest trades, as the answer and the refresh cannot know
+    books.clock.advance(100)
     fills = fill(5_000_000), fill(5_000_000, name="u", is_taker=False)
     books.follow(LegState.MATCHED, *fills)
-    assert books.figures == (-2_084_000 - 2_000_000, 0, 10_000_000)
+    assert books.ledger.available() == START - 2 * 2_084_000 - 2_000_000
+    books.ledger.update(COLLATERAL, START - 4_084_000, as_of_ms=books.clock.ms)
     assert books.ledger.available() == START - 4_084_000
 
 
@@ -304,6 +307,68 @@ def test_a_fill_without_a_time_or_from_the_future_counts_from_now(seconds: int) 
     books.clock.advance(1)
     books.ledger.update(COLLATERAL, START - 4_168_000, as_of_ms=books.clock.ms)
     assert books.ledger.balance() == START - 4_168_000
+
+
+# settlement ---------------------------------------------------------------------------------------
+
+
+def test_a_match_stays_out_of_every_balance_until_it_settles() -> None:
+    books = Books()
+    books.answer(LegState.MATCHED, 10_000_000, 4_000_000)
+    for status in ("MATCHED", "RETRYING", "a word of tomorrow"):
+        books.follow(LegState.MATCHED, fill(10_000_000, status=status))
+        books.clock.advance(5_000)
+        # The chain has not moved: the balance is the one before the trade.
+        books.ledger.update(COLLATERAL, START, as_of_ms=books.clock.ms)
+        assert books.ledger.available() == START - 4_168_000
+        assert books.tracker.unsettled_micro(COLLATERAL) == -4_168_000
+        assert books.tracker.unsettled_micro(TOKEN) == 10_000_000
+        assert [order.order_id for order in books.tracker.orders] == [ORDER]
+    seconds = books.clock.ms // 1000 - 1
+    books.follow(LegState.MATCHED, fill(10_000_000, status="MINED", update_time_s=seconds))
+    assert books.tracker.unsettled_micro(COLLATERAL) == 0
+    assert [order.order_id for order in books.tracker.orders] == [ORDER]  # it can still fail
+    books.clock.advance(1)
+    books.ledger.update(COLLATERAL, START - 4_168_000, as_of_ms=books.clock.ms)
+    assert books.ledger.available() == START - 4_168_000
+    books.follow(LegState.MATCHED, fill(10_000_000, update_time_s=seconds + 1))
+    assert books.tracker.orders == ()
+    assert books.ledger.balance() == books.ledger.available() == START - 4_168_000
+
+
+def test_a_match_that_fails_before_it_is_mined_frees_its_money_at_once() -> None:
+    books = Books()
+    books.answer(LegState.MATCHED, 10_000_000, 4_000_000)
+    books.clock.advance(5_000)
+    books.ledger.update(COLLATERAL, START, as_of_ms=books.clock.ms)
+    books.follow(LegState.MATCHED, fill(10_000_000, status="FAILED"))
+    assert books.ledger.available() == START
+    assert books.figures == (0, 0, 0)
+
+
+def test_a_match_that_was_mined_and_then_retried_counts_again() -> None:
+    books = Books()
+    books.answer(LegState.MATCHED, 10_000_000, 4_000_000)
+    books.follow(LegState.MATCHED, fill(10_000_000, status="MINED"))
+    books.follow(LegState.MATCHED, fill(10_000_000, status="RETRYING"))
+    books.clock.advance(5_000)
+    books.ledger.update(COLLATERAL, START, as_of_ms=books.clock.ms)
+    assert books.ledger.available() == START - 4_168_000
+    books.follow(LegState.MATCHED, fill(10_000_000, status="FAILED"))
+    books.clock.advance(5_000)
+    books.ledger.update(COLLATERAL, START, as_of_ms=books.clock.ms)
+    assert books.ledger.available() == START
+
+
+def test_of_two_matches_the_one_that_settled_is_in_the_next_balance() -> None:
+    books = Books()
+    books.answer(LegState.MATCHED, 10_000_000, 4_000_001)  # a micro more than price x size
+    first, second = fill(4_000_000, name="1"), fill(6_000_000, name="2", status="MATCHED")
+    books.follow(LegState.MATCHED, first, second)
+    books.clock.advance(5_000)
+    books.ledger.update(COLLATERAL, START - 1_667_200, as_of_ms=books.clock.ms)
+    assert books.ledger.available() == START - 4_168_001
+    assert books.tracker.unsettled_micro(COLLATERAL) == -2_500_801
 
 
 # fee bound ----------------------------------------------------------------------------------------
