@@ -512,6 +512,7 @@ class BaseExecutor:
             venue=self._venue,
             pipeline=self._pipeline,
             tracker=self._tracker,
+            ledger=self._ledger,
             risk=self._risk,
             clock=self._clock,
             policy=config.group_policy,

@@ -10,11 +10,13 @@ from typing import Final
 import msgspec
 
 from polyexec.core.groups import Cancel, Done, GroupAction, LegGroup, Send, Wait
+from polyexec.core.ledger import Ledger
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import AnswerCallback, Clock, Fill, OrderBatch, Outcome, Venue
 from polyexec.core.risk import RiskGuard, Ticket
 from polyexec.core.tracking import OrderTracker, TrackedOrder
-from polyexec.enums import GroupStep, LegState
+from polyexec.enums import GroupStep, LegState, Side
+from polyexec.errors import TransportError, VenueError
 from polyexec.models import LegsSignal, OrderId
 from polyexec.policies import GroupPolicy
 from polyexec.reconciliation import follow_orders
@@ -24,6 +26,7 @@ __all__ = ["GroupKeeper"]
 
 _log = logging.getLogger("polyexec.executor")
 _MOST_ROUNDS: Final = 1000
+_RETRY_S: Final = 1.0
 _OPEN_OR_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED})
 
 
@@ -46,7 +49,7 @@ class GroupKeeper:
 
     Parameters
     ----------
-    venue, pipeline, tracker, risk, clock
+    venue, pipeline, tracker, ledger, risk, clock
         Shared with the executor.
     policy : GroupPolicy
     post : callable
@@ -63,6 +66,7 @@ class GroupKeeper:
         venue: Venue,
         pipeline: Pipeline,
         tracker: OrderTracker,
+        ledger: Ledger,
         risk: RiskGuard,
         clock: Clock,
         policy: GroupPolicy,
@@ -73,6 +77,7 @@ class GroupKeeper:
         self._venue = venue
         self._pipeline = pipeline
         self._tracker = tracker
+        self._ledger = ledger
         self._risk = risk
         self._clock = clock
         self._policy = policy
@@ -114,6 +119,12 @@ class GroupKeeper:
         else:
             self._loop.call_soon_threadsafe(self._start, kept, deliver)
 
+    @property
+    def groups(self) -> tuple[LegGroup, ...]:
+        """Groups with an order that is not final."""
+        with self._lock:
+            return tuple({id(kept): kept.group for kept in self._of_order.values()}.values())
+
     async def close(self) -> None:
         """Stop acting. What is not finished is held, and known to the journal."""
         self._closed = True
@@ -141,7 +152,12 @@ class GroupKeeper:
                 kept.news.clear()
                 action = kept.group.next_action(self._clock.time_ms())
                 if isinstance(action, Send | Cancel):
-                    await self._act(kept, action)
+                    try:
+                        await self._act(kept, action)
+                    except (TransportError, VenueError):
+                        # Neither a cancel nor a question is the worse for being repeated.
+                        _log.warning("group_delayed", exc_info=True)
+                        await asyncio.sleep(_RETRY_S)
                     continue
                 if deliver is not None or isinstance(action, Done):
                     told(self._reported(kept))
@@ -165,6 +181,7 @@ class GroupKeeper:
             # A cancel that found nothing to cancel tells as little as one that did: ask.
             await self._ask(action.order_ids)
             return
+        await self._learn_positions(action)
         plan = self._pipeline.follow_up(LegsSignal(action.legs, group_key="follow-up"))
         if isinstance(plan, TradeResult):
             _log.warning("follow_up_skipped", extra={"reason": plan.skipped})
@@ -186,6 +203,12 @@ class GroupKeeper:
         kept.follow_ups += result.legs
         self._track(kept, plan, result)
         _hear(kept.group, result.legs)
+
+    async def _learn_positions(self, send: Send) -> None:
+        """Ask for what is to be sold: bought shares are ours to sell once a balance has them."""
+        for token in {leg.token_id for leg in send.legs if leg.side is Side.SELL}:
+            position = await self._venue.fetch_position(token)
+            self._ledger.update(token, position.balance_micro, as_of_ms=position.as_of_ms)
 
     async def _pause(self, kept: _Kept, action: GroupAction) -> None:
         """Wait for news, or until the patience with resting orders is over."""

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polyexec as px
-from polyexec.core.journal import Record, Release, Replay, Signed
+from polyexec.core.groups import LegGroup
+from polyexec.core.journal import Intent, Record, Release, Replay, Signed
 from polyexec.core.ledger import COLLATERAL
 from polyexec.errors import InternalError
 from polyexec.paper.matching import MatchingEngine
@@ -25,6 +26,10 @@ class Checker:
         What the session last set.
     legs_wanted : int
         Orders that the submission under way may make; 0 while there is none.
+    most_follow_ups : int
+        Batches that one group may send after its first.
+    most_cost_micro : int or None
+        The limit of what one group may cost.
     """
 
     def __init__(self, name: str) -> None:
@@ -35,6 +40,9 @@ class Checker:
         self.violations: list[str] = []
         self.trading_enabled = True
         self.legs_wanted = 0
+        self.most_follow_ups = 0
+        self.most_cost_micro: int | None = None
+        self._submitted = self._follow_ups = 0
         self.restart([])
         self.entries: dict[str, bytes] = {}
         """Every order that ever left, and its signed bytes."""
@@ -93,13 +101,34 @@ class Checker:
             if known != entry:
                 self.violate(f"order {order_id} was sent again with other bytes")
         if fresh:
-            if fresh != self.legs_wanted or fresh != len(order_ids):
-                self.violate(f"{fresh} new orders where {self.legs_wanted} were asked for")
+            if fresh != len(order_ids):
+                self.violate(f"{fresh} new orders in a batch of {len(order_ids)}")
+            if self.legs_wanted:
+                self._submitted += 1
+                if fresh != self.legs_wanted:
+                    self.violate(f"{fresh} new orders where {self.legs_wanted} were asked for")
+            else:
+                self._follow_ups += 1
+                if self._follow_ups > self.most_follow_ups * self._submitted:
+                    self.violate(f"{self._follow_ups} follow-ups of {self._submitted} groups")
             self.legs_wanted = 0
+            self._check_cost(order_ids)
             if self.executor is not None:
                 unknown = {o.order_id for o in self.executor._tracker.unknown_orders}
                 if unknown & self.unresolved_at_start:
                     self.violate("a new order left before those of the last run were resolved")
+
+    def _check_cost(self, order_ids: Sequence[str]) -> None:
+        """Compare the cost of a group with its limit: that of its intent, which has been kept."""
+        if self.most_cost_micro is None:
+            return
+        group = next(
+            r.group for r in self.records if isinstance(r, Signed) and r.order_ids == order_ids
+        )
+        (intent,) = (r for r in self.records if isinstance(r, Intent) and r.group == group)
+        cost = sum(leg.priced.cost_micro for leg in intent.legs if leg.priced.side is px.Side.BUY)
+        if cost > self.most_cost_micro:
+            self.violate(f"a group of {cost} left over the limit of {self.most_cost_micro}")
 
     def answered(self, result: px.TradeResult) -> None:
         """Take note of what the executor says became of a submission."""
@@ -198,6 +227,29 @@ class Checker:
             self.violate(f"reservations that never ended: {never}")
         if self._replay.groups():
             self.violate(f"{len(self._replay.groups())} groups were never closed")
+
+    def check_group(self, engine: MatchingEngine, group: LegGroup) -> None:
+        """Compare what a group reports with what its orders did at the exchange."""
+        exposure, mine = group.exposure, set(group.order_ids)
+        if not exposure.is_final:
+            self.violate(f"a group is not final: {exposure}")
+        shares: Counter[str] = Counter()
+        cash = roundings = 0
+        for trade in engine.trades.values():
+            sides = [(fill.order, fill.shares_micro, fill.cash_micro, 0) for fill in trade.makers]
+            sides.append((trade.taker, trade.shares_micro, trade.cash_micro, trade.fee_micro))
+            for order, size, paid, fee in sides:
+                if order.order_id not in mine or trade.status != "CONFIRMED":
+                    continue
+                sign = 1 if order.side is px.Side.BUY else -1
+                shares[order.token_id] += sign * size
+                cash -= sign * paid + fee
+                roundings += len(trade.makers)
+        told = sorted(size for size in exposure.shares_micro if size)
+        if told != sorted(size for size in shares.values() if size):
+            self.violate(f"a group says {told} shares, the exchange {dict(shares)}")
+        if abs(exposure.cash_micro - cash) > roundings:
+            self.violate(f"a group says {exposure.cash_micro}, the exchange {cash}")
 
 
 def rounded_fills(engine: MatchingEngine, account: str) -> int:

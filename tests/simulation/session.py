@@ -20,6 +20,7 @@ import msgspec
 
 import polyexec as px
 from polyexec.account import build_signer
+from polyexec.core.groups import LegGroup
 from polyexec.core.journal import Intent, Signed, account_of
 from polyexec.core.ports import Journal
 from polyexec.journal.wal import open_journal
@@ -34,6 +35,12 @@ _PRICES = [("0.30", "0.32"), ("0.48", "0.52"), ("0.61", "0.66")]
 _FAULT_RATES = (0.0, 0.3, 0.7, 0.7, 0.95)
 _ANSWERED_AFTER_MS = 10_000
 _RESOLVED_AFTER_S = 600
+_POLICIES: tuple[px.GroupPolicy, ...] = (
+    *(px.GroupPolicy("hold"),) * 3,
+    px.GroupPolicy("complete, unwind", complete_band="0.10", unwind_band="0.20", level="sell"),
+    px.GroupPolicy("unwind", unwind_band="0.30", attempts=3, patience_ms=500),
+    px.GroupPolicy("complete, hold", complete_band="0.05", level="buy", patience_ms=20_000),
+)
 _NOT_RIGHT = (float("nan"), -1, "1e400", "0.0000001", "a lot", None)
 
 
@@ -74,6 +81,14 @@ class Session:
                 neg_risk=market_number == 2,
             )
             self.tokens += [px.TokenId(token) for token in market.token_ids]
+        self.policy = rng.choice(_POLICIES)
+        self.acts = self.policy is not _POLICIES[0]
+        # Follow-ups take the other side: what rests of an earlier group would meet them.
+        self.order_types = ("FOK", "FAK") if self.acts else ("GTC", "GTC", "FOK", "FAK")
+        limit = rng.choice((None, None, "8", "25"))
+        self.checker.most_cost_micro = None if limit is None else int(limit) * 10**6
+        self.checker.most_follow_ups = 3 * self.policy.attempts if self.acts else 0
+        self.groups: list[LegGroup] = []
         key = rng.randbytes(32).hex()
         credentials = self.exchange.credentials(key)
         self.config = px.ExecutorConfig(
@@ -84,6 +99,9 @@ class Session:
             follow_interval_s=rng.choice((1, 5, 60)),
             unknown_absent_after_s=rng.choice((120, 120, 120, None)),
             unknown_resend_after_s=rng.choice((None, 1, 30)),
+            group_policy=self.policy,
+            max_group_cost=limit,
+            max_unknown_groups=rng.choice((1, 1, 3)),
             api_key=credentials.api_key,
             api_secret=credentials.secret,
             api_passphrase=credentials.passphrase,
@@ -171,6 +189,7 @@ class Session:
         self.kills_left -= 1
         self.venue.process_died()
         self.checker.legs_wanted = 0
+        self.groups.clear()  # nobody keeps them up any more
         self.submissions = [s for s in self.submissions if s.done()]
         records = self.checker.records
         if self.folder is None and self.rng.random() < 0.3:
@@ -242,6 +261,9 @@ class Session:
 
     def _check(self) -> None:
         self.checker.check(self.exchange.engine, self.account)
+        keeper = self.executor._keeper
+        assert keeper is not None
+        self.groups += [group for group in keeper.groups if group not in self.groups]
 
     def _seed_books(self) -> None:
         for number, (bid, ask) in enumerate(_PRICES):
@@ -266,7 +288,7 @@ class Session:
                     side,
                     self.rng.choice((taking, taking, making, "0.50")),
                     self.rng.choice((5, 10, 17, 25)),
-                    self.rng.choice(("GTC", "GTC", "FOK", "FAK")),
+                    self.rng.choice(self.order_types),
                     neg_risk=number == 2,
                     tick_size="0.01",
                     fee_rate="0.07",
@@ -414,6 +436,8 @@ class Session:
             submissions=self.submissions,
             was_killed=self.was_killed,
         )
+        for group in self.groups:
+            self.checker.check_group(engine, group)
         await self.executor.close()
 
     def _give_up(self) -> None:

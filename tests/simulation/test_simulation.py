@@ -119,9 +119,7 @@ def leave_the_switch_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_what_was_open(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        executor_module, "restore", lambda groups, **shared: Restored(frozenset(), {})
-    )
+    patch.setattr(executor_module, "restore", lambda groups, **shared: Restored(frozenset(), {}))
 
 
 def trade_before_recovery(patch: pytest.MonkeyPatch) -> None:

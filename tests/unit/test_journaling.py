@@ -151,7 +151,9 @@ async def test_a_restart_after_any_record_holds_what_may_trade_and_sends_nothing
                 if (state.is_open or answer is all_matched) and records
             }
             assert tracked == may_trade
-            assert (executor.ledger.held() > 0) is any(o.state.is_open for o in executor._tracker.orders)
+            assert (executor.ledger.held() > 0) is any(
+                o.state.is_open for o in executor._tracker.orders
+            )
             unknown = {o.order_id for o in executor._tracker.orders if o.unknown is not None}
             submission = executor.submit(signal())
             assert (submission.skipped is SkipReason.RECOVERING) is bool(unknown)
