@@ -206,7 +206,10 @@ class GroupKeeper:
 
     async def _learn_positions(self, send: Send) -> None:
         """Ask for what is to be sold: bought shares are ours to sell once a balance has them."""
-        for token in {leg.token_id for leg in send.legs if leg.side is Side.SELL}:
+        for token in sorted({leg.token_id for leg in send.legs if leg.side is Side.SELL}):
+            # First what has settled of it: the balance will contain that.
+            orders = [o for o in self._tracker.orders if o.is_unsettled and o.leg.token_id == token]
+            await follow_orders(self._venue, self._tracker, orders, self._clock)
             position = await self._venue.fetch_position(token)
             self._ledger.update(token, position.balance_micro, as_of_ms=position.as_of_ms)
 

@@ -413,7 +413,9 @@ class Session:
         engine = self.exchange.engine
         await self.executor.cancel_all()
         until_ms = self.clock.now_ms + _RESOLVED_AFTER_S * 1000
-        while self.executor._tracker.orders and self.clock.now_ms < until_ms:
+        keeper = self.executor._keeper
+        assert keeper is not None
+        while (self.executor._tracker.orders or keeper._tasks) and self.clock.now_ms < until_ms:
             await asyncio.sleep(10)
             for trade in list(engine.trades.values()):
                 engine.settle(trade)
@@ -423,7 +425,8 @@ class Session:
                 self._give_up()
         self._check()
         before = None
-        if self.settles_at_once and not self.refreshes and not self.was_killed:
+        # A balance that was taken between a settlement and the news of it counts that twice.
+        if not (self.refreshes or self.acts or self.was_killed) and self.settles_at_once:
             before = await self.executor.reconcile()
         await asyncio.sleep(2)
         await self.executor.refresh_balance()
