@@ -3,14 +3,16 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from polyexec.core.ports import Fill, NoAnswer, OrderBatch, OrderStatus, Outcome
+from polyexec.core.ports import BalanceSnapshot, Fill, NoAnswer, OrderBatch, OrderStatus, Outcome
 from polyexec.enums import LegState, OrderType, Side, SkipReason
-from polyexec.errors import OutcomeUnknownError
+from polyexec.errors import NotSentError, OutcomeUnknownError
 from polyexec.executor import Executor
-from polyexec.models import ArbSignal, LegsSignal, OrderId
+from polyexec.models import ArbSignal, LegsSignal, OrderId, TokenId
 from polyexec.policies import GroupPolicy
+from polyexec.reconciliation import follow_orders
 from polyexec.results import TradeResult
 from tests.unit.core.support import leg, quote, signal
 from tests.unit.journals import MemoryJournal
@@ -35,7 +37,14 @@ def first_only(batch: OrderBatch) -> Outcome:
     return answer_with(batch, matched(batch, 0), *rest)
 
 
-class Half(ScriptedVenue):
+class Desk(ScriptedVenue):
+    """Shows the orders that it was sent."""
+
+    def orders(self, batch: int) -> list[dict[str, Any]]:
+        return [entry["order"] for entry in json.loads(self.batches[batch].body)]
+
+
+class Half(Desk):
     """Fills the first leg of the first batch, and answers what follows as told."""
 
     def __init__(self, then: Any = all_matched) -> None:
@@ -44,9 +53,6 @@ class Half(ScriptedVenue):
 
     def _answer(self, batch: OrderBatch) -> Outcome:
         return first_only(batch) if len(self.batches) == 1 else self.then(batch)
-
-    def orders(self, batch: int) -> list[dict[str, Any]]:
-        return [entry["order"] for entry in json.loads(self.batches[batch].body)]
 
 
 def fok(**changes: Any) -> Any:
@@ -134,6 +140,104 @@ async def test_what_was_filled_is_sold_when_the_rest_cannot_be_had() -> None:
     assert (order["tokenId"], order["side"]) == ("1", "SELL")
     # 10 shares at 0.30 - 0.05 at the least
     assert (order["makerAmount"], order["takerAmount"]) == ("10000000", "2500000")
+
+
+# settlement ---------------------------------------------------------------------------------------
+
+
+def settle(venue: ScriptedVenue, batch: int, status_word: str) -> None:
+    """Let the exchange report every order of a batch as filled, its trades in this state."""
+    for entry, order_id in zip(
+        json.loads(venue.batches[batch].body), venue.batches[batch].order_ids, strict=True
+    ):
+        order = entry["order"]
+        shares = int(order["takerAmount"])
+        one = msgspec.structs.replace(
+            fill(order_id, status_word),
+            trade_id=f"trade of {order_id}",
+            token_id=TokenId(order["tokenId"]),
+            price_e4=int(order["makerAmount"]) * 10_000 // shares,
+            size_micro=shares,
+        )
+        venue.fills[order_id] = (one,)
+        venue.statuses[order_id] = status(order_id, LegState.MATCHED, shares)
+
+
+@pytest.mark.parametrize("policy", ["hold", "complete"])
+async def test_the_final_result_is_told_once_when_all_of_it_has_settled(policy: str) -> None:
+    venue = ScriptedVenue(all_matched)
+    async with Executor(fok(group_policy=policy), venue) as executor:
+        told: list[TradeResult] = []
+        executor.on_group(told.append)
+        result = await executor.submit(signal())
+        assert result.final_pnl_micro is None
+        settle(venue, 0, "MINED")
+        await executor.reconcile()
+        for _ in range(2):
+            settle(venue, 0, "CONFIRMED")
+            await executor.reconcile()
+        await until(lambda: told)
+        keeper = executor._keeper
+        assert keeper is not None
+        assert keeper.groups == ()
+    assert [one.final_pnl_micro for one in told if one.final_pnl_micro is not None] == [2_000_000]
+
+
+async def test_a_trade_that_fails_to_settle_reopens_its_group() -> None:
+    venue = Desk(all_matched)
+    policy = GroupPolicy("complete", complete_band="0.02")
+    async with Executor(fok(group_policy=policy), venue) as executor:
+        result = await executor.submit(signal())
+        assert result.is_whole
+        settle(venue, 0, "CONFIRMED")
+        lost = venue.batches[0].order_ids[1]
+        venue.fills[lost] = (msgspec.structs.replace(venue.fills[lost][0], status="FAILED"),)
+        await executor.reconcile()
+        await until(lambda: len(venue.batches) == 2)
+        (order,) = venue.orders(1)
+    assert (order["tokenId"], order["side"], order["takerAmount"]) == ("2", "BUY", "10000000")
+
+
+async def test_bought_shares_are_sold_from_the_position_that_the_exchange_has() -> None:
+    venue = Half(then=all_matched)
+    venue.balance_ms = 10**15  # any time of a test is earlier
+    venue.positions[TokenId("1")] = 10_000_000
+    async with Executor(fok(group_policy="unwind"), venue) as executor:
+        task = executor.submit(signal())
+        first = venue.batches[0].order_ids[0]
+        venue.fills[first] = (fill(first, "CONFIRMED"),)
+        venue.statuses[first] = status(first, LegState.MATCHED, 10_000_000)
+        await task
+        await executor.reconcile()
+        await until(lambda: len(venue.batches) == 2)
+    (order,) = venue.orders(1)
+    assert (order["tokenId"], order["side"], order["makerAmount"]) == ("1", "SELL", "10000000")
+
+
+async def test_a_position_that_cannot_be_asked_for_delays_a_sale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("polyexec.grouping._RETRY_S", 0.001)
+    venue = Half(then=all_matched)
+    venue.balance_ms = 10**15
+    asked: list[TokenId] = []
+
+    async def fetch_position(token_id: TokenId) -> BalanceSnapshot:
+        asked.append(token_id)
+        if len(asked) < 3:
+            raise NotSentError("no connection")
+        return BalanceSnapshot(balance_micro=10_000_000, as_of_ms=venue.balance_ms)
+
+    monkeypatch.setattr(venue, "fetch_position", fetch_position)
+    async with Executor(fok(group_policy="unwind"), venue) as executor:
+        task = executor.submit(signal())
+        first = venue.batches[0].order_ids[0]
+        venue.fills[first] = (fill(first, "CONFIRMED"),)
+        venue.statuses[first] = status(first, LegState.MATCHED, 10_000_000)
+        await task
+        await follow_orders(venue, executor._tracker, executor._tracker.orders, executor._clock)
+        await until(lambda: len(venue.batches) == 2)
+    assert asked == ["1"] * 3
 
 
 async def test_nothing_is_done_while_a_leg_is_unknown() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from polyexec.core.journal import Answered, Close, Intent, Release, Replay, Signed, rebuild
-from polyexec.core.ports import Answer, NoAnswer, OrderBatch, OrderStatus, Outcome
+from polyexec.core.ports import Answer, Fill, NoAnswer, OrderBatch, OrderStatus, Outcome
 from polyexec.core.resolution import NextStep
 from polyexec.core.signer import OrderSigner
 from polyexec.enums import LegState, Side, SkipReason
@@ -173,6 +173,45 @@ async def test_trading_starts_when_the_exchange_has_told_of_every_order() -> Non
         assert (await executor.submit(signal())).success
     groups = [record.group for record in again.records if isinstance(record, Intent)]
     assert groups == [1, 2]
+
+
+async def test_the_limits_count_what_an_earlier_run_left_open() -> None:
+    journal, first = await records_of(lost)
+    venue = ScriptedVenue(all_live)
+    async with Executor(config(), venue, journal=MemoryJournal(journal.records)) as executor:
+        assert executor.risk.unknown_groups == 1
+        assert executor.risk.exposure_micro == executor.ledger.held() > 0
+        for order_id in first.batches[0].order_ids:
+            venue.statuses[order_id] = status(order_id, LegState.CANCELLED)
+        await until(lambda: executor.risk.unknown_groups == 0)
+
+
+async def test_what_has_not_settled_before_a_restart_is_still_not_available() -> None:
+    journal, _ = await records_of(all_matched)
+    before = ScriptedVenue(all_live).balance
+    venue = ScriptedVenue(all_live)  # its balance does not contain the trades yet
+    again = MemoryJournal(journal.records)
+    async with Executor(config(), venue, journal=again) as executor:
+        assert executor.ledger.held() == 0
+        assert executor.ledger.available() == before - 8_000_000
+        for order in executor._tracker.orders:
+            fill = Fill(
+                trade_id=f"trade of {order.order_id}",
+                order_id=order.order_id,
+                token_id=order.leg.token_id,
+                side=Side.BUY,
+                price_e4=order.leg.limit_e4,
+                size_micro=order.leg.size_micro,
+                is_taker=True,
+                status="FAILED",
+                match_time_s=0,
+            )
+            venue.fills[order.order_id] = (fill,)
+            venue.statuses[order.order_id] = status(order.order_id, LegState.MATCHED)
+        await executor.reconcile()
+        assert executor.ledger.available() == before
+        assert again.kinds.count("Close") == 1
+    assert again.kinds.count("Release") == 3
 
 
 async def test_a_restart_knows_what_ended_after_an_intent_without_its_signatures() -> None:
