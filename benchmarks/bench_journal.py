@@ -120,7 +120,7 @@ def _body() -> bytes:
     return _signed()[0]
 
 
-def _folder() -> Path:
+def new_folder() -> Path:
     folder = tempfile.mkdtemp(prefix="polyexec-bench-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
@@ -136,7 +136,7 @@ class _Kept:
 
     @functools.cached_property
     def _journal(self) -> Any:
-        journal = open_journal(_folder(), account_of(inputs.signer()), mode=self._mode)
+        journal = open_journal(new_folder(), account_of(inputs.signer()), mode=self._mode)
         atexit.register(journal.close)
         return journal
 
@@ -178,7 +178,7 @@ class _Sqlite:
 
     @functools.cached_property
     def _execute(self) -> Callable[..., sqlite3.Cursor]:
-        database = sqlite3.connect(_folder() / "journal.sqlite", isolation_level=None)
+        database = sqlite3.connect(new_folder() / "journal.sqlite", isolation_level=None)
         database.execute("PRAGMA journal_mode=WAL")
         database.execute(f"PRAGMA synchronous={self._synchronous}")
         database.execute("CREATE TABLE journal (id INTEGER PRIMARY KEY, intent BLOB, body BLOB)")
