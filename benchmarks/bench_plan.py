@@ -19,9 +19,10 @@ from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.tracking import OrderTracker
 
 PREPARED_NONCES = 256
+DETERMINISTIC = "plan_3_legs_deterministic"
 
 
-def pipeline(signer: px.OrderSigner) -> Pipeline:
+def pipeline(signer: px.OrderSigner, *, max_in_flight: int = 1) -> Pipeline:
     """Return a pipeline that never runs out of money and never has to wait."""
     clock = px.SystemClock()
     ledger = Ledger()
@@ -30,7 +31,7 @@ def pipeline(signer: px.OrderSigner) -> Pipeline:
         signer=signer,
         credentials=px.ApiCredentials(inputs.OWNER, inputs.SECRET, inputs.PASSPHRASE),
         ledger=ledger,
-        gate=Gate(enabled=True, cooldown_ns=0, max_in_flight=1),
+        gate=Gate(enabled=True, cooldown_ns=0, max_in_flight=max_in_flight),
         tracker=OrderTracker(ledger, clock),
         policy=PricingPolicy(
             default_size_micro=10_000_000,
@@ -44,12 +45,14 @@ def pipeline(signer: px.OrderSigner) -> Pipeline:
     )
 
 
-def signal() -> px.ArbSignal:
+def signal(timestamp_ms: int = 0) -> px.ArbSignal:
     quotes = [
         px.Quote(token, "", "0.30", price, 100, 100, tick_size="0.01", fee_rate=0)
         for token, price in zip(inputs.TOKENS, inputs.PRICES, strict=True)
     ]
-    return px.ArbSignal(px.Strategy.POLYMARKET_TRIANGLE_BUY, *quotes, profit_abs="0.98")
+    return px.ArbSignal(
+        px.Strategy.POLYMARKET_TRIANGLE_BUY, *quotes, profit_abs="0.98", timestamp_ms=timestamp_ms
+    )
 
 
 def planned(signer: px.OrderSigner) -> Call:
@@ -69,7 +72,7 @@ def planned(signer: px.OrderSigner) -> Call:
 def rows() -> list[Row]:
     found = [
         _row(
-            "plan_3_legs_deterministic",
+            DETERMINISTIC,
             "signal to request bytes and headers, three legs, all gates, RFC 6979 nonces; three "
             "signatures dominate. The others create three orders, the body and its headers",
             inputs.signer(),

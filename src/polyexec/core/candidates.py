@@ -46,6 +46,8 @@ WORST_FEE_RATE_MICRO: Final = WORST_RATE_MICRO
 Inventory: TypeAlias = Callable[[TokenId], int]
 _MIN_SHARES_MICRO: Final = 5 * MICRO
 _TYPES: Final = tuple(OrderType(name) for name in _impl.ORDER_TYPES)
+_SIDES: Final = (Side.BUY, Side.SELL)
+_GENERATIONS: Final = {int(generation): generation for generation in Generation}
 _TYPE_INDEX: Final = {kind: index for index, kind in enumerate(_TYPES)}
 
 
@@ -73,7 +75,7 @@ class PricingPolicy(msgspec.Struct, frozen=True, kw_only=True):
         msgspec.structs.force_setattr(self, "min_pnl_ratio", (parts, 100 * whole))
 
 
-class PricedLeg(msgspec.Struct, frozen=True, kw_only=True):
+class PricedLeg(msgspec.Struct, frozen=True):
     """One leg with its limit price and the amounts that will be signed."""
 
     token_id: TokenId
@@ -316,28 +318,29 @@ def priced_leg(table: _impl.LegTable, index: int) -> PricedLeg:
         post_only,
         is_taker,
     ) = table.row(index)
+    # By place, and enums by table: with a journal this stands between a signal and its POST.
     return PricedLeg(
-        token_id=source.token_id,
-        market_slug=source.market_slug,
-        side=Side.SELL if side else Side.BUY,
-        order_type=_TYPES[kind],
-        generation=Generation(generation),
-        neg_risk=bool(neg_risk),
-        quote_e4=quote_e4,
-        limit_e4=limit_e4,
-        wanted_micro=wanted,
-        size_micro=size,
-        maker_micro=maker,
-        taker_micro=taker,
-        available_micro=None if available < 0 else available,
-        min_order_size_micro=least,
-        fee_rate_micro=None if rate < 0 else rate,
-        fee_exponent=exponent,
-        fee_micro=fee,
-        fee_reserve_micro=fee_reserve,
-        expiration=expiration,
-        post_only=bool(post_only),
-        is_taker=bool(is_taker),
+        source.token_id,
+        source.market_slug,
+        _SIDES[side],
+        _TYPES[kind],
+        _GENERATIONS[generation],
+        neg_risk == 1,
+        quote_e4,
+        limit_e4,
+        wanted,
+        size,
+        maker,
+        taker,
+        None if available < 0 else available,
+        least,
+        None if rate < 0 else rate,
+        exponent,
+        fee,
+        fee_reserve,
+        expiration,
+        post_only == 1,
+        is_taker == 1,
     )
 
 
