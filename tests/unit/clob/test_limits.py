@@ -123,7 +123,7 @@ def test_an_endpoint_without_a_limit_of_its_own_counts_for_all(limits: RateLimit
     assert limits.try_take(ORDERS) is not None
 
 
-# what answers teach --------------------------------------------------------------------------------
+# what answers teach -------------------------------------------------------------------------------
 
 
 def test_remaining_corrects_both_ways(limits: RateLimits) -> None:
