@@ -246,7 +246,6 @@ class RateLimits:
         headers: Mapping[str, str] | None = None,
         *,
         retry_after_s: float | None = None,
-        extra: int = 0,
     ) -> None:
         """Note the answer to a request that was let through, and learn from it.
 
@@ -260,8 +259,6 @@ class RateLimits:
             Its names in lower case.
         retry_after_s : float or None
             What a 429 asks for. At most 300 s are honoured; without it, one second.
-        extra : int
-            What it cost beyond ``cost``: a cancel-all is charged for what it cancelled.
         """
         found = self._endpoints.get(endpoint, self._other)
         told = headers or {}
@@ -279,11 +276,15 @@ class RateLimits:
                 if remaining is not None:
                     # What is on its way has not been counted over there yet.
                     signer.bucket.put(remaining - signer.in_flight, now)
-                elif extra:
-                    signer.bucket.take(extra, now)
             if status == 429:
                 pause = self._pause_ns(retry_after_s, _whole(told.get("poly-ratelimit-reset")))
                 self._close(found, now + pause)
+
+    def charge(self, kind: SignerKind, tokens: int) -> None:
+        """Count tokens that a request turned out to cost; what is not there is owed."""
+        signer = self._orders if kind == "orders" else self._cancels
+        with self._lock:
+            signer.bucket.take(tokens, self._now_ns())
 
     def _check(self, endpoint: _Endpoint, cost: int, now: int) -> Refusal | None:
         if endpoint.closed_until_ns > now:

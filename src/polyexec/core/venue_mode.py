@@ -170,7 +170,7 @@ class VenueModes:
         takes : bool
             A leg is not post-only.
         """
-        if self._mode is VenueMode.NORMAL:
+        if self.mode is VenueMode.NORMAL:
             return None
         with self._lock:
             mode = self._mode
