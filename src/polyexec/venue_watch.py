@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from polyexec.core.ports import Clock, GuardedVenue, Venue
@@ -24,13 +25,17 @@ class VenueWatch:
     Parameters
     ----------
     clock : Clock
-        Its steady time is the machine's.
+    sleep : async callable
+        Waits so many seconds of that clock.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self, clock: Clock, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    ) -> None:
         self.changes: Publisher[VenueModeChange] = Publisher("venue-mode")
         self.modes = VenueModes(seed=secrets.randbits(64), on_change=self._on_change)
         self._clock = clock
+        self._sleep = sleep
         self._loop: asyncio.AbstractEventLoop | None = None
         self._restarting = asyncio.Event()
 
@@ -59,7 +64,7 @@ class VenueWatch:
             while self.modes.mode is VenueMode.RESTARTING:
                 left_ms = self.modes.next_probe_ms - self._now_ms()
                 if left_ms > 0:
-                    await asyncio.sleep(left_ms / 1000)
+                    await self._sleep(left_ms / 1000)
                 else:
                     await self._probe(venue)
             self._restarting.clear()
