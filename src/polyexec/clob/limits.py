@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from polyexec.core.buckets import TokenBucket
+from polyexec.core.buckets import TokenBucket, take_from_all
 from polyexec.errors import ConfigError
 
 __all__ = ["TIERS", "RateLimits", "Refusal", "SignerKind"]
@@ -114,13 +114,14 @@ class _Signer:
 
 
 class _Endpoint:
-    __slots__ = ("closed_until_ns", "name", "signer", "windows")
+    __slots__ = ("closed_until_ns", "labels", "name", "signer", "windows")
 
     def __init__(
         self, name: str, windows: tuple[tuple[str, TokenBucket], ...], signer: _Signer | None
     ) -> None:
         self.name = name
-        self.windows = windows
+        self.labels = tuple(label for label, _ in windows)
+        self.windows = tuple(window for _, window in windows)
         self.signer = signer
         self.closed_until_ns = 0
 
@@ -204,7 +205,22 @@ class RateLimits:
 
         Takes nothing and waits for no lock, so it is an estimate; :meth:`try_take` decides.
         """
-        refusal = self._check(self._endpoints.get(endpoint, self._other), cost, self._now_ns())
+        found = self._endpoints.get(endpoint, self._other)
+        now = self._now_ns()
+        if found.closed_until_ns <= now:
+            # As in _check, without its calls: this is asked before every order.
+            signer = found.signer
+            for window in found.windows:
+                if window.full_at - now * window.refill + window.per_ns > window.span:
+                    break
+            else:
+                if signer is None:
+                    return 0
+                bucket = signer.bucket
+                needed = bucket.capacity if signer.may_owe and cost > bucket.capacity else cost
+                if bucket.full_at - now * bucket.refill + needed * bucket.per_ns <= bucket.span:
+                    return 0
+        refusal = self._check(found, cost, now)
         if refusal is None:
             return 0
         return _MAX_PAUSE_NS // 1_000_000 if refusal.wait_ms is None else refusal.wait_ms
@@ -227,14 +243,16 @@ class RateLimits:
         found = self._endpoints.get(endpoint, self._other)
         now = self._now_ns()
         with self._lock:
-            refusal = self._check(found, cost, now)
-            if refusal is not None:
-                return refusal
-            for _, window in found.windows:
-                window.take(1, now)
             signer = found.signer
             if signer is not None:
-                signer.bucket.take(cost, now)
+                bucket = signer.bucket
+                needed = bucket.capacity if signer.may_owe and cost > bucket.capacity else cost
+                if bucket.wait_ns(needed, now):
+                    return self._check(found, cost, now)
+            if found.closed_until_ns > now or take_from_all(found.windows, now) is not None:
+                return self._check(found, cost, now)
+            if signer is not None:
+                bucket.take(cost, now)
                 signer.in_flight += cost
         return None
 
@@ -296,10 +314,10 @@ class RateLimits:
             wait = bucket.wait_ns(needed, now)
             if wait:
                 return Refusal(f"{bucket.capacity} {signer.name}", _ms(wait))
-        for name, window in endpoint.windows:
+        for label, window in zip(endpoint.labels, endpoint.windows, strict=True):
             wait = window.wait_ns(1, now)
             if wait:
-                return Refusal(name, _ms(wait))
+                return Refusal(label, _ms(wait))
         return None
 
     def _close(self, endpoint: _Endpoint, until_ns: int) -> None:

@@ -1,6 +1,8 @@
 """A token bucket in whole numbers: it neither drifts nor rounds. Time enters as an argument."""
 
-__all__ = ["TokenBucket"]
+from collections.abc import Iterable
+
+__all__ = ["TokenBucket", "take_from_all"]
 
 
 class TokenBucket:
@@ -19,61 +21,73 @@ class TokenBucket:
 
     Notes
     -----
-    The level is kept in tokens times ``per_ns``, so an elapsed nanosecond is worth exactly
-    ``refill``. It may be below zero: what was taken all the same is owed.
+    Kept is one number, the time at which it will be full again, in nanoseconds times ``refill``. A
+    token is worth ``per_ns`` of these, so nothing is divided. What was taken in excess is owed.
     """
 
-    __slots__ = ("_at_ns", "_level", "_limit", "capacity", "per_ns", "refill")
+    __slots__ = ("capacity", "full_at", "per_ns", "refill", "span")
 
     def __init__(self, capacity: int, refill: int, per_ns: int, now_ns: int) -> None:
         self.capacity = capacity
         self.refill = refill
         self.per_ns = per_ns
-        self._limit = capacity * per_ns
-        self._level = self._limit
-        self._at_ns = now_ns
+        self.span = capacity * per_ns
+        """Time from empty to full."""
+        self.full_at = now_ns * refill
 
     def __repr__(self) -> str:
-        return f"TokenBucket({self._level // self.per_ns} of {self.capacity})"
+        return f"TokenBucket(capacity={self.capacity}, {self.refill} per {self.per_ns} ns)"
 
     def tokens(self, now_ns: int) -> int:
         """Return the whole tokens that it holds."""
-        return self._filled(now_ns) // self.per_ns
+        return (self.span - self._missing(now_ns)) // self.per_ns
 
     def wait_ns(self, cost: int, now_ns: int) -> int:
         """Return how long until it holds ``cost`` tokens; 0: it does, -1: it never will.
 
         Reads only, so it may be asked without the lock for an estimate.
         """
-        missing = cost * self.per_ns - self._filled(now_ns)
-        if missing <= 0:
+        short = self._missing(now_ns) + cost * self.per_ns - self.span
+        if short <= 0:
             return 0
-        return -1 if cost > self.capacity else -(-missing // self.refill)
+        return -1 if cost > self.capacity else -(-short // self.refill)
 
     def take(self, cost: int, now_ns: int) -> None:
         """Take ``cost`` tokens, whether it holds them or not."""
-        self._level = self._filled(now_ns) - cost * self.per_ns
-        self._at_ns = max(self._at_ns, now_ns)
+        self.full_at = max(self.full_at, now_ns * self.refill) + cost * self.per_ns
 
     def put(self, tokens: int, now_ns: int) -> None:
         """Let it hold exactly so many tokens; more than it can hold make it larger."""
         if tokens > self.capacity:
-            self.resize(tokens, self.refill, now_ns)
-        self._level = tokens * self.per_ns
-        self._at_ns = max(self._at_ns, now_ns)
+            self.capacity = tokens
+            self.span = tokens * self.per_ns
+        self.full_at = now_ns * self.refill + self.span - tokens * self.per_ns
 
     def resize(self, capacity: int, refill: int, now_ns: int) -> None:
         """Change its size and rate; what was missing from the old size is missing from the new."""
-        missing = self._limit - self._filled(now_ns)
+        missing = self._missing(now_ns)
         self.capacity = capacity
         self.refill = refill
-        self._limit = capacity * self.per_ns
-        self._level = self._limit - missing
-        self._at_ns = max(self._at_ns, now_ns)
+        self.span = capacity * self.per_ns
+        self.full_at = now_ns * refill + missing
 
-    def _filled(self, now_ns: int) -> int:
-        elapsed = now_ns - self._at_ns
-        if elapsed <= 0:
-            return self._level
-        level = self._level + elapsed * self.refill
-        return level if level < self._limit else self._limit
+    def _missing(self, now_ns: int) -> int:
+        missing = self.full_at - now_ns * self.refill
+        return missing if missing > 0 else 0
+
+
+def take_from_all(buckets: Iterable[TokenBucket], now_ns: int) -> TokenBucket | None:
+    """Take one token from every bucket, or from none: then the one that lacks it is returned."""
+    # Spelled out, because every order passes here: a call per bucket would cost more than the rest.
+    for bucket in buckets:
+        now = now_ns * bucket.refill
+        full_at = bucket.full_at
+        full_at = (full_at if full_at > now else now) + bucket.per_ns
+        if full_at - now > bucket.span:
+            for earlier in buckets:
+                if earlier is bucket:
+                    break
+                earlier.full_at -= earlier.per_ns
+            return bucket
+        bucket.full_at = full_at
+    return None

@@ -34,7 +34,7 @@ from polyexec.core.ports import Clock, GuardedVenue, Journal, OrderBatch, Outcom
 from polyexec.core.risk import RiskGuard, Ticket, check_quotes
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker, TrackedOrder
-from polyexec.core.venue_mode import VenueModes, mode_news
+from polyexec.core.venue_mode import VenueModes, may_take, mode_news
 from polyexec.enums import Generation, LegState, Side, SkipReason, VenueMode
 from polyexec.errors import JournalError
 from polyexec.models import LegsSignal, OrderId, Signal, TokenId
@@ -266,7 +266,7 @@ class Pipeline:
         ]
         try:
             outcomes = classify(sent, outcome)
-            news = mode_news(outcome, outcomes, takes=_takes(plan.signal))
+            news = mode_news(outcome, outcomes, takes=may_take(plan.signal))
             if news is not None:
                 now_ms = self._clock.monotonic_ns() // 1_000_000
                 self._modes.heard(news, sent_ms=plan.at_ms, now_ms=now_ms)
@@ -354,7 +354,7 @@ class Pipeline:
         # Last, because letting one through as a probe is done once per probe time.
         if self._modes.mode is VenueMode.NORMAL:
             return None
-        return self._modes.refusal(at_ms, takes=_takes(signal))
+        return self._modes.refusal(at_ms, takes=may_take(signal))
 
     def _stamp_s(self, time_ms: int) -> int:
         """Return the second to sign: the exchange compares it with its own clock."""
@@ -535,11 +535,6 @@ _GATE_DETAILS: Final = {
     SkipReason.ALREADY_SUBMITTING: "another submission is without its answer (max_in_flight)",
     SkipReason.COOLDOWN_ACTIVE: "the last execution is too recent (opportunity_timeout_ms)",
 }
-
-
-def _takes(signal: Signal) -> bool:
-    """Say whether a leg may take liquidity: it is not post-only."""
-    return not (isinstance(signal, LegsSignal) and all(leg.post_only for leg in signal.legs))
 
 
 def _salt(entropy: bytes, index: int) -> int:

@@ -18,8 +18,16 @@ from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import NoAnswer, Outcome
 from polyexec.enums import RejectCode, SkipReason, VenueMode
 from polyexec.errors import VenueModeError
+from polyexec.models import LegsSignal, Signal
 
-__all__ = ["ModeNews", "VenueModeChange", "VenueModes", "mode_news", "news_of_error"]
+__all__ = [
+    "ModeNews",
+    "VenueModeChange",
+    "VenueModes",
+    "may_take",
+    "mode_news",
+    "news_of_error",
+]
 
 POST_ONLY_AFTER_RESTART_MS: Final = 120_000
 _FIRST_PAUSE_MS: Final = {
@@ -62,6 +70,11 @@ class VenueModeChange(msgspec.Struct, frozen=True, kw_only=True):
     new: VenueMode
     text: str
     """The exchange's own words, or why it is taken to be so."""
+
+
+def may_take(signal: Signal) -> bool:
+    """Return whether a leg of a signal may take liquidity: it is not post-only."""
+    return not (isinstance(signal, LegsSignal) and all(leg.post_only for leg in signal.legs))
 
 
 def mode_news(outcome: Outcome, legs: Sequence[LegOutcome], *, takes: bool) -> ModeNews | None:

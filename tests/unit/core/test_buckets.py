@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyexec.core.buckets import TokenBucket
+from polyexec.core.buckets import TokenBucket, take_from_all
 
 SECOND = 1_000_000_000
 
@@ -85,3 +85,28 @@ def test_never_more_than_burst_and_rate_allow(
         bucket.take(cost, now)
         passed += cost
         assert passed * per_ns <= capacity * per_ns + now * refill
+
+
+@given(
+    rates=st.lists(
+        st.tuples(st.integers(1, 20), st.integers(1, 100), st.integers(1, 10**10)),
+        min_size=1,
+        max_size=4,
+    ),
+    pauses=st.lists(st.integers(0, 10**9), max_size=60),
+)
+def test_several_buckets_give_all_together_or_nothing(
+    rates: list[tuple[int, int, int]], pauses: list[int]
+) -> None:
+    together = [TokenBucket(*rate, 0) for rate in rates]
+    apart = [TokenBucket(*rate, 0) for rate in rates]
+    now = 0
+    for pause in pauses:
+        now += pause
+        lacking = [index for index, bucket in enumerate(apart) if bucket.wait_ns(1, now)]
+        found = take_from_all(together, now)
+        assert found is (together[lacking[0]] if lacking else None)
+        if not lacking:
+            for bucket in apart:
+                bucket.take(1, now)
+        assert [b.tokens(now) for b in together] == [b.tokens(now) for b in apart]
