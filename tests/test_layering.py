@@ -36,6 +36,7 @@ LAYERS = {
         "grouping",
         "reconciliation",
         "recovery",
+        "venue_watch",
         "build",
         "engine",
         "backtest",

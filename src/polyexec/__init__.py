@@ -19,12 +19,14 @@ from polyexec.core.ports import (
     BalanceSnapshot,
     Clock,
     Fill,
+    GuardedVenue,
     NoAnswer,
     OrderBatch,
     OrderStatus,
     Venue,
 )
 from polyexec.core.signer import OrderSigner
+from polyexec.core.venue_mode import VenueModeChange
 from polyexec.core.wallets import deposit_wallet, proxy_wallet, safe_wallet
 from polyexec.enums import (
     Generation,
@@ -93,6 +95,7 @@ __all__ = [
     "Generation",
     "GroupPolicy",
     "GroupStep",
+    "GuardedVenue",
     "InputError",
     "InternalError",
     "JournalError",
@@ -138,6 +141,7 @@ __all__ = [
     "Venue",
     "VenueError",
     "VenueMode",
+    "VenueModeChange",
     "VenueModeError",
     "apply_slippage",
     "build_info",

@@ -73,6 +73,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "min_profit_abs": ("ARB_MIN_PROFIT_ABS",),
         "engine_mode": ("ENGINE_MODE",),
         "executor_mode": ("EXECUTOR_MODE",),
+        "heartbeat": ("HEARTBEAT_ENABLED",),
         "journal_mode": ("JOURNAL_MODE",),
         "journal_folder": ("JOURNAL_FOLDER",),
         "max_group_cost": ("MAX_GROUP_COST",),
@@ -145,6 +146,9 @@ class ExecutorConfig(Record):
         money is free. ``None``: never; ``executor.give_up_unknown`` is then for a person.
     unknown_resend_after_s : float or None
         Seconds of the same until its signed bytes are sent once more, unchanged. ``None``: never.
+    heartbeat : bool
+        While the executor is open, tell the exchange every 5 s that we live; 10 s after that stops
+        (a crash, a lost network, closing) it cancels every order of the credentials.
     journal_mode : "fsync", "os", "off" or None
         What is certain before a POST leaves: that the intent is on the disk, that it survives this
         process, nothing. ``None``: ``fsync`` on the real exchange, else ``off``.
@@ -190,6 +194,7 @@ class ExecutorConfig(Record):
         "executor_mode",
         "follow_interval_s",
         "group_policy",
+        "heartbeat",
         "journal_folder",
         "journal_mode",
         "limits",
@@ -243,6 +248,7 @@ class ExecutorConfig(Record):
         "follow_interval_s",
         "unknown_absent_after_s",
         "unknown_resend_after_s",
+        "heartbeat",
         "journal_mode",
         "journal_folder",
         "builder_code",
@@ -288,6 +294,7 @@ class ExecutorConfig(Record):
     follow_interval_s: float
     unknown_absent_after_s: float | None
     unknown_resend_after_s: float | None
+    heartbeat: bool
     journal_mode: JournalMode | None
     journal_folder: str
     builder_code: str
@@ -332,6 +339,7 @@ class ExecutorConfig(Record):
         follow_interval_s: float = 2.0,
         unknown_absent_after_s: float | None = 120.0,
         unknown_resend_after_s: float | None = None,
+        heartbeat: bool = False,
         journal_mode: JournalMode | None = None,
         journal_folder: str = "",
         builder_code: str = "",
@@ -405,6 +413,7 @@ class ExecutorConfig(Record):
             unknown_resend_after_s=_optional_seconds(
                 "unknown_resend_after_s", unknown_resend_after_s
             ),
+            heartbeat=_flag("heartbeat", heartbeat),
             journal_mode=(
                 None
                 if journal_mode is None
@@ -517,7 +526,7 @@ def default_journal_folder() -> str:
 
 _PARSERS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(VARIABLES, plain_text),
-    **dict.fromkeys(("trading_enabled", "slippage_enabled"), parse_bool),
+    **dict.fromkeys(("trading_enabled", "slippage_enabled", "heartbeat"), parse_bool),
     **dict.fromkeys(
         (
             "chain_id",

@@ -115,7 +115,8 @@ class SkipReason(StrEnum):
     MAX_UNKNOWN_GROUPS = "MaxUnknownGroups"
     """As many groups as allowed have a leg whose fate is not known."""
     RATE_LIMITED = "RateLimited"
-    """As many submissions as allowed were made within the last second."""
+    """As many submissions as allowed were made within the last second, or the exchange's limit of
+    orders is reached."""
     MAX_GROUP_COST = "MaxGroupCost"
     """The group costs more than one group may."""
     MAX_LEGGING_LOSS = "MaxLeggingLoss"
@@ -128,6 +129,14 @@ class SkipReason(StrEnum):
     """The signal is older than ``max_quote_age_ms``, or from the future."""
     CROSSED_QUOTE = "CrossedQuote"
     """A bid is not below its ask: the quote is no state of a book."""
+    VENUE_RESTARTING = "VenueRestarting"
+    """The exchange's matching engine restarts: it takes nothing."""
+    VENUE_POST_ONLY = "VenuePostOnly"
+    """The exchange takes post-only orders alone, and one of these is not."""
+    VENUE_CANCEL_ONLY = "VenueCancelOnly"
+    """The exchange takes cancels alone."""
+    VENUE_DISABLED = "VenueDisabled"
+    """The exchange has switched trading off."""
 
 
 class LegState(StrEnum):

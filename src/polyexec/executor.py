@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from polyexec.account import build_signer
 from polyexec.clob.client import ClobClient
@@ -28,6 +28,7 @@ from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import (
     AnswerCallback,
     Clock,
+    GuardedVenue,
     Journal,
     NoAnswer,
     OrderBatch,
@@ -37,8 +38,9 @@ from polyexec.core.ports import (
 from polyexec.core.resolution import ResolutionPolicy
 from polyexec.core.risk import RiskGuard, Ticket
 from polyexec.core.tracking import OrderTracker
+from polyexec.core.venue_mode import VenueModeChange
 from polyexec.dispatch import Publisher
-from polyexec.enums import SkipReason
+from polyexec.enums import SkipReason, VenueMode
 from polyexec.errors import (
     InputError,
     OutcomeUnknownError,
@@ -60,6 +62,7 @@ from polyexec.reconciliation import Reconciliation, follow_orders, reconcile
 from polyexec.recovery import restore
 from polyexec.results import TradeResult
 from polyexec.submission import Submission
+from polyexec.venue_watch import VenueWatch
 
 if TYPE_CHECKING:
     from polyexec.paper import PaperExchange
@@ -130,12 +133,17 @@ class BaseExecutor:
         self._follower: Follower | None = None
         self._keeper: GroupKeeper | None = None
         self._risk = RiskGuard(config.limits)
+        self._watch = VenueWatch(self._clock)
         self._dropped = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._results: Publisher[TradeResult] = Publisher("trade-result")
         self._signals: Publisher[Signal] = Publisher("signal")
         self._tops: Publisher[TopOfBook] = Publisher("top-of-book")
         self._groups: Publisher[TradeResult] = Publisher("group")
+        self._publishers: tuple[Publisher[Any], ...] = (
+            *(self._results, self._signals, self._tops, self._groups),
+            self._watch.changes,
+        )
 
     # state ------------------------------------------------------------------------------------
 
@@ -181,6 +189,11 @@ class BaseExecutor:
         return self._exchange
 
     @property
+    def venue_mode(self) -> VenueMode:
+        """What the exchange accepts, as far as its answers have told."""
+        return self._watch.modes.mode
+
+    @property
     def trading_enabled(self) -> bool:
         """The trading switch."""
         return self._gate.enabled
@@ -193,8 +206,7 @@ class BaseExecutor:
     @property
     def dropped_callbacks(self) -> int:
         """Events that callbacks were too slow for."""
-        publishers = (self._results, self._signals, self._tops, self._groups)
-        return sum(publisher.dropped for publisher in publishers)
+        return sum(publisher.dropped for publisher in self._publishers)
 
     def update_balance(self, amount: Number, *, as_of_ms: int | None = None) -> bool:
         """Tell the collateral balance that the exchange had.
@@ -293,6 +305,10 @@ class BaseExecutor:
         :meth:`on_trade_result`.
         """
         return self._groups.subscribe(callback)
+
+    def on_venue_mode(self, callback: Callable[[VenueModeChange], object]) -> Callable[[], None]:
+        """Call ``callback`` when the venue changes what it accepts; as :meth:`on_trade_result`."""
+        return self._watch.changes.subscribe(callback)
 
     def on_signal(self, callback: Callable[[Signal], object]) -> Callable[[], None]:
         """Call ``callback`` with every submitted signal; as :meth:`on_trade_result`."""
@@ -462,7 +478,7 @@ class BaseExecutor:
         self._loop_thread = threading.get_ident()
         self._idle = asyncio.Event()
         self._queue_ready = asyncio.Event()
-        for publisher in (self._results, self._signals, self._tops, self._groups):
+        for publisher in self._publishers:
             publisher.bind(self._loop)
         config = self._config
         url, trust = config.clob_url, config.ssl_context
@@ -484,6 +500,7 @@ class BaseExecutor:
                 timeout_s=config.post_timeout_s,
                 warm_interval_s=config.warm_interval_s,
                 chain_id=config.chain_id,
+                heartbeat=config.heartbeat,
                 now_s=self._now_s,
             )
         if config.executor_mode != "off":
@@ -507,6 +524,8 @@ class BaseExecutor:
             builder=config.builder_code,
             journal=self._journal,
             risk=self._risk,
+            modes=self._watch.modes,
+            guard=self._venue if isinstance(self._venue, GuardedVenue) else None,
         )
         self._keeper = GroupKeeper(
             venue=self._venue,
@@ -531,6 +550,7 @@ class BaseExecutor:
         self._tasks = [
             asyncio.create_task(self._drain_queue(self._queue_ready)),
             *self._follower.start(),
+            *self._watch.start(self._venue),
         ]
         if config.executor_mode != "off":
             await self._refresh_balance()
@@ -556,7 +576,7 @@ class BaseExecutor:
             await self._venue.close()
         if self._exchange is not None:
             await self._exchange.close()
-        for publisher in (self._results, self._signals, self._tops, self._groups):
+        for publisher in self._publishers:
             await asyncio.to_thread(publisher.close, _CLOSE_CALLBACKS_S)
         self._signer.close()
         if self._journal is not None:

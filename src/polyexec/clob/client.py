@@ -9,14 +9,17 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import httpx
 import msgspec
 
 from polyexec.clob import wire
+from polyexec.clob.heartbeat import Beat
 from polyexec.clob.http2 import quiet_hpack
+from polyexec.clob.limits import RateLimits
 from polyexec.clob.origin import default_ssl_context, parse_origin
+from polyexec.core.answers import parse_error, retry_after
 from polyexec.core.auth import ApiCredentials, L2Signer, l1_headers
 from polyexec.core.ports import Fill, OrderStatus
 from polyexec.enums import Generation, Side, SignatureType
@@ -35,6 +38,7 @@ __all__ = ["ClobClient"]
 _MAX_ANSWER = 32 * 1024 * 1024
 _MAX_PAGES = 1000
 _CANCEL_BATCH = 1000
+_PATIENCE_S = 15.0
 # Nothing of the request can have reached the exchange.
 _NOT_SENT = (
     httpx.ConnectError,
@@ -46,6 +50,8 @@ _NOT_SENT = (
 
 
 T = TypeVar("T")
+# Status, body, headers with names in any case.
+_Raw: TypeAlias = tuple[int, bytes, Mapping[str, str]]
 
 
 class ClobClient:
@@ -67,6 +73,8 @@ class ClobClient:
         For connecting, and for every wait for the peer.
     now_s : callable
         Unix time in seconds, for the signed timestamps.
+    limits : RateLimits or None
+        Shared with whoever else sends for the same signer; None: its own.
 
     Raises
     ------
@@ -75,8 +83,9 @@ class ClobClient:
 
     Notes
     -----
-    Every method raises ``VenueError`` and its kin for a refusal, ``NotSentError`` when the
-    exchange was not reached, ``OutcomeUnknownError`` when no answer came.
+    A request over a rate limit waits for its turn; one whose turn is more than 15 s away raises
+    ``NotSentError`` at once. Besides, every method raises ``VenueError`` and its kin for a refusal,
+    ``NotSentError`` when the exchange was not reached, ``OutcomeUnknownError`` when no answer came.
     """
 
     def __init__(
@@ -89,8 +98,10 @@ class ClobClient:
         ssl_context: ssl.SSLContext | None = None,
         timeout_s: float = 5.0,
         now_s: Callable[[], float] = time.time,
+        limits: RateLimits | None = None,
     ) -> None:
         self.origin = parse_origin(url)
+        self.limits = RateLimits() if limits is None else limits
         self._signer = signer
         self._signature_type = signature_type
         self._chain_id = chain_id
@@ -155,6 +166,16 @@ class ClobClient:
         """Delete the API key that this client uses."""
         await self._l2("DELETE", "/auth/api-key")
 
+    async def closed_only(self) -> bool:
+        """Return whether the account may only reduce its positions."""
+        fields = _expect(await self._l2("GET", "/auth/ban-status/closed-only"), dict, "closed_only")
+        return _expect(fields.get("closed_only"), bool, "closed_only")
+
+    async def rate_limit_tier(self) -> str:
+        """Return the name of the signer's rate-limit tier."""
+        fields = _expect(await self._l2("GET", "/v1/user/rate-limit-tier"), dict, "tier")
+        return _expect(fields.get("tier"), str, "tier")
+
     # Market data -----------------------------------------------------------------------------
 
     async def time(self) -> int:
@@ -203,7 +224,8 @@ class ClobClient:
     async def books(self, token_ids: Sequence[TokenId]) -> tuple[wire.Book, ...]:
         """Return several books; those the exchange does not have are left out."""
         body = msgspec.json.encode([{"token_id": parse_token_id(t)} for t in token_ids])
-        return wire.parse_books(await self._call("POST", "/books", body=body))
+        raw = await self._ask("POST", "/books", body=body)
+        return wire.parse_books(wire.parse_body(*raw))
 
     async def price(self, token_id: TokenId, side: Side) -> Decimal:
         """Return the best price of a side of the book."""
@@ -214,6 +236,16 @@ class ClobClient:
         """Return the middle of the book; it may lie between two ticks."""
         value = await self._get("/midpoint", token_id=parse_token_id(token_id))
         return wire.parse_price(value, "mid")
+
+    async def spread(self, token_id: TokenId) -> Decimal:
+        """Return the distance between best bid and best ask."""
+        value = await self._get("/spread", token_id=parse_token_id(token_id))
+        return wire.parse_price(value, "spread")
+
+    async def last_trade_price(self, token_id: TokenId) -> Decimal:
+        """Return the price of the last trade."""
+        value = await self._get("/last-trade-price", token_id=parse_token_id(token_id))
+        return wire.parse_price(value, "price")
 
     # Account ---------------------------------------------------------------------------------
 
@@ -226,7 +258,9 @@ class ClobClient:
         """Ask the exchange to read the chain again: after a deposit or an approval."""
         query = self._balance_query(token_id)
         # Its body says nothing and is not always JSON.
-        await self._l2("GET", "/balance-allowance/update", parse=False, **query)
+        status, content, headers = await self._l2_raw("GET", "/balance-allowance/update", **query)
+        if not 200 <= status < 300:
+            raise parse_error(status, content, headers)
 
     async def order(self, order_id: OrderId) -> OrderStatus | None:
         """Return an order in any state, or None when the exchange does not know it.
@@ -279,21 +313,32 @@ class ClobClient:
         body = msgspec.json.encode({"orderID": order_id})
         return wire.parse_cancel(await self._l2("DELETE", "/order", body=body))
 
+    async def heartbeat(self, heartbeat_id: str = "") -> Beat:
+        """Send a beat; :class:`~polyexec.clob.heartbeat.Heartbeat` says when, and with which id.
+
+        From the first on, the exchange cancels every order of the credentials when none has been
+        accepted for 10 s.
+        """
+        body = msgspec.json.encode({"heartbeat_id": heartbeat_id})
+        return wire.parse_beat(*await self._l2_raw("POST", "/v1/heartbeats", body=body))
+
     async def cancel_orders(self, order_ids: Sequence[OrderId]) -> wire.CancelAnswer:
         """Cancel orders, at most 1000 per request."""
         ids = list(dict.fromkeys(order_ids))
         canceled: list[OrderId] = []
         kept: dict[OrderId, str] = {}
         for start in range(0, len(ids), _CANCEL_BATCH):
-            body = msgspec.json.encode(ids[start : start + _CANCEL_BATCH])
-            answer = wire.parse_cancel(await self._l2("DELETE", "/orders", body=body))
+            part = ids[start : start + _CANCEL_BATCH]
+            body = msgspec.json.encode(part)
+            raw = await self._l2("DELETE", "/orders", body=body, cost=len(part))
+            answer = wire.parse_cancel(raw)
             canceled.extend(answer.canceled)
             kept.update(answer.not_canceled)
         return wire.CancelAnswer(canceled=tuple(canceled), not_canceled=kept)
 
     async def cancel_all(self) -> wire.CancelAnswer:
         """Cancel every open order of the account."""
-        return wire.parse_cancel(await self._l2("DELETE", "/cancel-all"))
+        return await self._cancel_matching("/cancel-all", b"")
 
     async def cancel_market_orders(
         self, *, market: ConditionId | None = None, token_id: TokenId | None = None
@@ -303,7 +348,7 @@ class ClobClient:
         if not query:
             raise UsageError("cancel_market_orders needs a market or a token; see cancel_all")
         body = msgspec.json.encode(query)
-        return wire.parse_cancel(await self._l2("DELETE", "/cancel-market-orders", body=body))
+        return await self._cancel_matching("/cancel-market-orders", body)
 
     # Requests --------------------------------------------------------------------------------
 
@@ -330,55 +375,95 @@ class ClobClient:
             yield page.items
             cursor = page.next_cursor
 
+    async def _cancel_matching(self, path: str, body: bytes) -> wire.CancelAnswer:
+        status, content, headers = await self._l2_raw("DELETE", path, body=body)
+        answer = wire.parse_cancel(wire.parse_body(status, content, headers))
+        # Counts one, and one for every order that it cancelled: counted already where the answer
+        # said what remains.
+        if "poly-ratelimit-remaining" not in headers:
+            self.limits.charge("cancels", len(answer.canceled))
+        return answer
+
     async def _get(self, path: str, **query: Any) -> Any:
-        return await self._call("GET", path, query=query)
+        return wire.parse_body(*await self._ask("GET", path, query=query))
 
     async def _l1(self, method: str, path: str, private_key: str, *, nonce: int) -> Any:
-        headers = l1_headers(
-            private_key, chain_id=self._chain_id, timestamp=int(self._now_s()), nonce=nonce
-        )
-        return await self._call(method, path, headers=headers)
+        def sign() -> Mapping[str, str]:
+            timestamp = int(self._now_s())
+            return l1_headers(
+                private_key, chain_id=self._chain_id, timestamp=timestamp, nonce=nonce
+            )
+
+        return wire.parse_body(*await self._ask(method, path, sign=sign))
 
     async def _l2(
-        self, method: str, path: str, *, body: bytes = b"", parse: bool = True, **query: Any
+        self, method: str, path: str, *, body: bytes = b"", cost: int = 1, **query: Any
     ) -> Any:
-        if self._signer is None:
-            raise UsageError(f"{method} {path} needs API credentials")
-        # The signature covers the path without its query.
-        headers = self._signer.headers(int(self._now_s()), method, path, body)
-        return await self._call(method, path, headers=headers, query=query, body=body, parse=parse)
+        return wire.parse_body(*await self._l2_raw(method, path, body=body, cost=cost, **query))
 
-    async def _call(
+    async def _l2_raw(
+        self, method: str, path: str, *, body: bytes = b"", cost: int = 1, **query: Any
+    ) -> _Raw:
+        signer = self._signer
+        if signer is None:
+            raise UsageError(f"{method} {path} needs API credentials")
+
+        def sign() -> Mapping[str, str]:
+            # The signature covers the path without its query.
+            return signer.headers(int(self._now_s()), method, path, body)
+
+        return await self._ask(method, path, sign=sign, query=query, body=body, cost=cost)
+
+    async def _ask(
         self,
         method: str,
         path: str,
         *,
-        headers: Mapping[str, str] | None = None,
+        sign: Callable[[], Mapping[str, str]] = dict,
         query: Mapping[str, Any] | None = None,
         body: bytes = b"",
-        parse: bool = True,
-    ) -> Any:
-        fields = dict(headers or {})
-        if body:
-            fields["content-type"] = "application/json"
-        request = self._http.build_request(
-            method, path, headers=fields, params=query or None, content=body or None
-        )
+        cost: int = 1,
+    ) -> _Raw:
+        """Wait for the request's turn, sign it then, send it; return what came back."""
+        endpoint = _endpoint(method, path)
+        await self._take_turn(endpoint, cost)
+        answer: _Raw = (0, b"", {})
         try:
-            answer = await self._exchange(request)
-        except OutcomeUnknownError as error:
-            # A kept connection that died meanwhile: reading twice is harmless. Nothing else is.
-            if method != "GET" or isinstance(
-                error.__cause__, httpx.TimeoutException | TimeoutError
-            ):
-                raise
-            answer = await self._exchange(request)
-        status, content, answer_headers = answer
-        if not parse and 200 <= status < 300:
-            return None
-        return wire.parse_body(status, content, answer_headers)
+            fields = dict(sign())
+            if body:
+                fields["content-type"] = "application/json"
+            request = self._http.build_request(
+                method, path, headers=fields, params=query or None, content=body or None
+            )
+            try:
+                answer = await self._exchange(request)
+            except OutcomeUnknownError as error:
+                # A kept connection that died meanwhile: reading twice is harmless. Nothing else is.
+                if method != "GET" or isinstance(
+                    error.__cause__, httpx.TimeoutException | TimeoutError
+                ):
+                    raise
+                answer = await self._exchange(request)
+        finally:
+            status, content, told = answer
+            self.limits.answered(
+                endpoint,
+                cost,
+                status,
+                told,
+                retry_after_s=retry_after(content, told) if status == 429 else None,
+            )
+        return answer
 
-    async def _exchange(self, request: httpx.Request) -> tuple[int, bytes, Mapping[str, str]]:
+    async def _take_turn(self, endpoint: str, cost: int) -> None:
+        patience_ms = int(_PATIENCE_S * 1000)
+        while (refusal := self.limits.try_take(endpoint, cost)) is not None:
+            if refusal.wait_ms is None or refusal.wait_ms > patience_ms:
+                raise NotSentError(f"{endpoint} not sent: {refusal}")
+            patience_ms -= refusal.wait_ms
+            await asyncio.sleep(refusal.wait_ms / 1000)
+
+    async def _exchange(self, request: httpx.Request) -> _Raw:
         what = f"{request.method} {request.url.path}"
         try:
             # httpx limits every wait; an answer that drips in has to end as well.
@@ -415,6 +500,11 @@ def _describe(error: Exception) -> str:
 
 def _given(**query: Any) -> dict[str, Any]:
     return {k: v for k, v in query.items() if v is not None}
+
+
+def _endpoint(method: str, path: str) -> str:
+    # The last part of these paths is an argument.
+    return f"{method} /data/order" if path.startswith("/data/order/") else f"{method} {path}"
 
 
 def _segment(value: str) -> str:

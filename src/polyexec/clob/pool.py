@@ -5,12 +5,12 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from polyexec.clob.connection import OrderConnection, deliver, open_connection, outcome_future
 from polyexec.clob.origin import default_ssl_context, parse_origin
-from polyexec.core.ports import AnswerCallback, NoAnswer, Outcome
+from polyexec.core.ports import Answer, AnswerCallback, NoAnswer, Outcome
 from polyexec.errors import ConfigError, NotSentError, TransportError, UsageError
 
 __all__ = ["OrderTransport"]
@@ -42,6 +42,8 @@ class OrderTransport:
         Every so often a connection carries ``GET warm_path``.
     max_response_bytes : int
         A longer answer is dropped with its connection.
+    on_warm : callable or None
+        Called on the loop with every answer to a warming request, and the seconds that it took.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class OrderTransport:
         warm_interval_s: float = 20.0,
         warm_path: str = "/ok",
         max_response_bytes: int = 4 * 1024 * 1024,
+        on_warm: Callable[[Answer, float], None] | None = None,
     ) -> None:
         if not 1 <= size <= _MAX_CONNECTIONS:
             raise ConfigError(f"size: {size} is not between 1 and {_MAX_CONNECTIONS} connections")
@@ -78,6 +81,7 @@ class OrderTransport:
         self._warm_interval_s = warm_interval_s
         self._warm_path = warm_path
         self._max_response_bytes = max_response_bytes
+        self._on_warm = on_warm
         # Replaced whole by the loop's thread, so that any thread may read it without a lock.
         self._usable: tuple[OrderConnection, ...] = ()
         self._draining: set[OrderConnection] = set()
@@ -220,11 +224,14 @@ class OrderTransport:
 
     async def _warm(self, connection: OrderConnection) -> None:
         outcome, settle = outcome_future()
+        started = time.perf_counter()
         if connection.send("GET", self._warm_path, {}, b"", settle):
             return
         result = await outcome
         if isinstance(result, NoAnswer):
             connection.retire(f"the warmer got no answer ({result.error})")
+        elif self._on_warm is not None:
+            self._on_warm(result, time.perf_counter() - started)
 
 
 def _in_flight(connection: OrderConnection) -> int:

@@ -1,18 +1,38 @@
 """The live exchange as the executor sees it: ``core.ports.Venue``."""
 
 import asyncio
+import logging
+import secrets
 import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 from polyexec.clob.client import ClobClient
+from polyexec.clob.clock import ServerClock
+from polyexec.clob.connection import deliver
+from polyexec.clob.heartbeat import Heartbeat
+from polyexec.clob.limits import RateLimits
+from polyexec.clob.markets import MarketCache
 from polyexec.clob.pool import OrderTransport
+from polyexec.core.answers import retry_after
 from polyexec.core.auth import ApiCredentials, L2Signer
-from polyexec.core.ports import AnswerCallback, BalanceSnapshot, Fill, OrderBatch, OrderStatus
+from polyexec.core.ports import (
+    Answer,
+    AnswerCallback,
+    BalanceSnapshot,
+    Fill,
+    NoAnswer,
+    OrderBatch,
+    OrderStatus,
+    Outcome,
+)
 from polyexec.enums import SignatureType
+from polyexec.errors import NotSentError, PolyexecError
 from polyexec.models import Market, OrderId, TokenId
 
 __all__ = ["ClobVenue", "own_fills"]
+
+log = logging.getLogger("polyexec.clob")
 
 
 class ClobVenue:
@@ -38,6 +58,23 @@ class ClobVenue:
         How often an idle order connection is used, so that it stays open.
     connections : int
         Order connections to keep, 1 to 10.
+    heartbeat : bool
+        Send heartbeats while it is open: when they stop, the exchange cancels every order of the
+        credentials after about 10 s.
+    market_age_s : float
+        How long a market's record may be used.
+
+    Attributes
+    ----------
+    client : ClobClient
+        The cold endpoints.
+    limits : RateLimits
+        What may be sent now; shared with the client.
+    clock : ServerClock
+        The exchange's clock.
+    markets : MarketCache
+        Hand it the ``tick_size_change`` messages of the market stream.
+    heartbeat : Heartbeat or None
 
     Raises
     ------
@@ -58,15 +95,22 @@ class ClobVenue:
         timeout_s: float = 5.0,
         warm_interval_s: float = 20.0,
         connections: int = 1,
+        heartbeat: bool = False,
+        market_age_s: float = 60.0,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self.maker_address = maker_address or signer_address
+        self.limits = RateLimits(unix_s=now_s)
+        self.clock = ServerClock(unix_s=now_s)
         self.transport = OrderTransport(
             url,
             ssl_context=ssl_context,
             timeout_s=timeout_s,
             warm_interval_s=warm_interval_s,
             size=connections,
+            # Tells the time, and is in the general limit alone.
+            warm_path="/time",
+            on_warm=self._on_warm,
         )
         self.client = ClobClient(
             url,
@@ -75,9 +119,15 @@ class ClobVenue:
             chain_id=chain_id,
             ssl_context=ssl_context,
             timeout_s=timeout_s,
-            now_s=now_s,
+            now_s=self.clock.now_s,
+            limits=self.limits,
         )
+        self.markets = MarketCache(
+            self.client.condition_of, self.client.market, max_age_s=market_age_s
+        )
+        self.heartbeat = Heartbeat(self.client.heartbeat) if heartbeat else None
         self._now_s = now_s
+        self._tasks: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
         return f"ClobVenue({self.transport.origin.url!r}, maker={self.maker_address!r})"
@@ -91,21 +141,69 @@ class ClobVenue:
             The exchange cannot be reached.
         """
         await self.transport.open()
+        self._tasks.append(asyncio.create_task(self._learn_tier()))
+        if self.heartbeat is not None:
+            self._tasks.append(asyncio.create_task(self.heartbeat.run()))
 
     async def close(self) -> None:
-        """Close every connection; a POST still without an answer is of unknown outcome."""
+        """Close every connection; a POST still without an answer is of unknown outcome.
+
+        The heartbeat stops, so orders that were kept by it are cancelled soon.
+        """
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.markets.close()
         try:
             await self.transport.close()
         finally:
             await self.client.close()
 
+    @property
+    def clock_offset_ms(self) -> int:
+        """Milliseconds that the exchange's clock is proven to be ahead of ours."""
+        return round(self.clock.offset_s * 1000)
+
+    def orders_wait_ms(self, count: int) -> int:
+        """Return about how long until so many orders would pass the rate limits; 0: now."""
+        return self.limits.wait_ms("POST /orders", count)
+
+    async def probe(self) -> None:
+        """Cancel an order that does not exist: the matching engine has to say so.
+
+        Raises
+        ------
+        VenueModeError
+            It restarts.
+        """
+        await self.client.cancel_order(OrderId("0x" + secrets.token_hex(32)))
+
     def post_orders(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
-        """Write the batch from the caller's thread; see ``Venue.post_orders``."""
-        self.transport.send("POST", batch.path, batch.headers, batch.body, on_outcome)
+        """Write the batch from the caller's thread; see ``Venue.post_orders``.
+
+        A batch over a rate limit is not sent.
+        """
+        limits, endpoint = self.limits, f"POST {batch.path}"
+        cost = len(batch.order_ids) or 1
+        refusal = limits.try_take(endpoint, cost)
+        if refusal is not None:
+            deliver([(on_outcome, NoAnswer(error=NotSentError(f"not sent: {refusal}")))])
+            return
+
+        def answered(outcome: Outcome) -> None:
+            if isinstance(outcome, NoAnswer):
+                limits.answered(endpoint, cost)
+            else:
+                status, told = outcome.status, outcome.headers
+                asked = retry_after(outcome.body, told) if status == 429 else None
+                limits.answered(endpoint, cost, status, told, retry_after_s=asked)
+            on_outcome(outcome)
+
+        self.transport.send("POST", batch.path, batch.headers, batch.body, answered)
 
     async def fetch_market(self, token_id: TokenId) -> Market:
-        """Return what pricing and signing need of a token's market."""
-        return await self.client.market_by_token(token_id)
+        """Return what pricing and signing need of a token's market; at most a minute old."""
+        return await self.markets.get(token_id)
 
     async def fetch_order(self, order_id: OrderId) -> OrderStatus | None:
         """Return an order in any state, or None when the exchange does not know it."""
@@ -143,6 +241,19 @@ class ClobVenue:
     async def cancel_all(self) -> tuple[OrderId, ...]:
         """Cancel every open order of the account; return their ids."""
         return (await self.client.cancel_all()).canceled
+
+    def _on_warm(self, answer: Answer, took_s: float) -> None:
+        now_s = self._now_s()
+        self.clock.observe(answer, now_s - took_s, now_s)
+
+    async def _learn_tier(self) -> None:
+        """Ask for the signer's tier. Without it the lowest counts, until an answer tells more."""
+        try:
+            known = self.limits.set_tier(await self.client.rate_limit_tier())
+        except PolyexecError as error:
+            log.info("tier_not_known", extra={"reason": str(error)})
+            return
+        log.info("tier", extra={"tier": self.limits.tier, "is_known": known})
 
     async def _balance(self, token_id: TokenId | None) -> BalanceSnapshot:
         # Taken before the question: what happens while it travels may not be in the answer.

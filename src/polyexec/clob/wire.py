@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from polyexec.clob.heartbeat import Beat
 from polyexec.core.answers import decode_json, parse_error
 from polyexec.core.asset_ids import is_position_id
 from polyexec.core.auth import ApiCredentials
@@ -31,6 +32,7 @@ __all__ = [
     "generation_of",
     "parse_api_keys",
     "parse_balance",
+    "parse_beat",
     "parse_body",
     "parse_book",
     "parse_books",
@@ -273,6 +275,20 @@ def parse_cancel(value: Any) -> CancelAnswer:
         canceled=tuple(OrderId(i) for i in canceled),
         not_canceled={OrderId(str(k)): str(v) for k, v in kept.items()},
     )
+
+
+def parse_beat(status: int, body: bytes, headers: Mapping[str, str]) -> Beat:
+    """Read the answer to a heartbeat; a stale id is refused with 400 and the one to send."""
+    if status == 400:
+        try:
+            value = decode_json(body)
+        except ValueError:
+            value = None
+        expected = value.get("heartbeat_id") if isinstance(value, dict) else None
+        if isinstance(expected, str) and expected:
+            return Beat(expected, accepted=False)
+    fields = _object(parse_body(status, body, headers), "the heartbeat")
+    return Beat(_string(fields, "heartbeat_id"), accepted=True)
 
 
 def parse_order(value: Any) -> OrderStatus:

@@ -23,7 +23,7 @@ from polyexec.errors import (
 )
 from polyexec.numbers import to_micro
 
-__all__ = ["OrderAnswer", "decode_json", "parse_error", "parse_order_answers"]
+__all__ = ["OrderAnswer", "decode_json", "parse_error", "parse_order_answers", "retry_after"]
 
 # JSON numbers become Decimal: 0.29 must not pass through a binary float on its way to an integer.
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
@@ -96,9 +96,7 @@ def parse_error(status: int, body: bytes, headers: Mapping[str, str]) -> VenueEr
     fields = value if isinstance(value, dict) else {}
     text = _first_text(fields, "error", "errorMsg", "error_msg", "message")
     code = _first_text(fields, "code")
-    retry_after_s = _seconds(headers.get("retry-after"))
-    if retry_after_s is None:
-        retry_after_s = _seconds(fields.get("retry_after_seconds"))
+    retry_after_s = _retry_after(fields, headers)
     message = text or _describe_body(body)
     if status in (401, 403):
         return AuthError(status, message, code=code, retry_after_s=retry_after_s)
@@ -109,6 +107,23 @@ def parse_error(status: int, body: bytes, headers: Mapping[str, str]) -> VenueEr
         return VenueModeError(status, message, mode=mode, code=code, retry_after_s=retry_after_s)
     kind = VenueError if text else UnexpectedResponseError
     return kind(status, message, code=code, retry_after_s=retry_after_s)
+
+
+def retry_after(body: bytes, headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that an answer asks to wait, in its header or its body; None: it does not.
+
+    At most a day; anything else is as good as nothing.
+    """
+    try:
+        value = decode_json(body)
+    except ValueError:
+        value = None
+    return _retry_after(value if isinstance(value, dict) else {}, headers)
+
+
+def _retry_after(fields: Mapping[str, object], headers: Mapping[str, str]) -> float | None:
+    seconds = _seconds(headers.get("retry-after"))
+    return _seconds(fields.get("retry_after_seconds")) if seconds is None else seconds
 
 
 def _parse_leg(leg: object) -> OrderAnswer:

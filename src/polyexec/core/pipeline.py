@@ -30,11 +30,12 @@ from polyexec.core.journal import Answered, Close, Intent, IntentLeg, Record, Se
 from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage, asset_given
 from polyexec.core.orders import Order, encode_orders, split_batch
 from polyexec.core.outcome import LegOutcome, SentLeg, classify
-from polyexec.core.ports import Clock, Journal, OrderBatch, Outcome
+from polyexec.core.ports import Clock, GuardedVenue, Journal, OrderBatch, Outcome
 from polyexec.core.risk import RiskGuard, Ticket, check_quotes
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker, TrackedOrder
-from polyexec.enums import Generation, LegState, Side, SkipReason
+from polyexec.core.venue_mode import VenueModes, may_take, mode_news
+from polyexec.enums import Generation, LegState, Side, SkipReason, VenueMode
 from polyexec.errors import JournalError
 from polyexec.models import LegsSignal, OrderId, Signal, TokenId
 from polyexec.numbers import from_micro
@@ -63,6 +64,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     guarded: bool
     """It has a place in the gate, to be left when it is answered."""
     started_ns: int
+    at_ms: int
+    """When it was made, on the clock that never steps."""
     latency: Latency
 
     @property
@@ -91,6 +94,10 @@ class Pipeline:
         Keeps the intent before anything is sent.
     risk : RiskGuard or None
         Limits outside the strategy.
+    modes : VenueModes or None
+        What the venue accepts; fed with every answer.
+    guard : GuardedVenue or None
+        Knows the venue's rate limits and clock.
     """
 
     def __init__(
@@ -107,7 +114,11 @@ class Pipeline:
         builder: str,
         journal: Journal | None = None,
         risk: RiskGuard | None = None,
+        modes: VenueModes | None = None,
+        guard: GuardedVenue | None = None,
     ) -> None:
+        self._modes = modes or VenueModes()
+        self._guard = guard
         self._signer = signer
         self._owner = credentials.api_key
         self._auth = L2Signer(signer.address, credentials)
@@ -186,6 +197,10 @@ class Pipeline:
         """Admit, hold, sign; ``now_ns`` None: a follow-up, which needs no place in the gate."""
         watch = self._stopwatch
         started, validated, priced = times
+        at_ms = (self._clock.monotonic_ns() if now_ns is None else now_ns) // 1_000_000
+        stands_down = self._stands_down(signal, table.count, at_ms)
+        if stands_down is not None:
+            return self._skipped(signal, stands_down, started)
         loss = worst_loss_micro(signal, table)
         ticket = self._admit(table, loss)
         if isinstance(ticket, Skip):
@@ -204,7 +219,7 @@ class Pipeline:
             else:
                 group, body, order_ids = self._journaled(self._journal, table, time_ms)
             signed = watch()
-            headers = self._auth.headers(time_ms // 1000, "POST", _ORDERS_PATH, body)
+            headers = self._auth.headers(self._stamp_s(time_ms), "POST", _ORDERS_PATH, body)
             encoded = watch()
         except JournalError as error:
             self._withdraw(reservations, ticket, guarded=now_ns is not None)
@@ -223,6 +238,7 @@ class Pipeline:
             worst_loss_micro=loss,
             guarded=now_ns is not None,
             started_ns=started,
+            at_ms=at_ms,
             latency=Latency(
                 validate_us=(validated - started + gated - priced) / 1000,
                 price_us=(priced - validated) / 1000,
@@ -250,6 +266,10 @@ class Pipeline:
         ]
         try:
             outcomes = classify(sent, outcome)
+            news = mode_news(outcome, outcomes, takes=may_take(plan.signal))
+            if news is not None:
+                now_ms = self._clock.monotonic_ns() // 1_000_000
+                self._modes.heard(news, sent_ms=plan.at_ms, now_ms=now_ms)
             if self._journal is not None:
                 self._tracker.open_group(plan.group, len(legs))
                 at_ms = self._clock.time_ms()
@@ -290,11 +310,14 @@ class Pipeline:
         )
 
     def resend(self, order: TrackedOrder) -> OrderBatch | None:
-        """Return the POST of an unknown order's own signed bytes; None while trading is off."""
-        if not self._gate.enabled:
+        """Return the POST of an unknown order's own signed bytes.
+
+        None while trading is off or the venue would refuse it: a refusal would tell nothing.
+        """
+        if not self._gate.enabled or self._modes.mode is not VenueMode.NORMAL:
             return None
         body = b"[" + order.entry + b"]"
-        seconds = self._clock.time_ms() // 1000
+        seconds = self._stamp_s(self._clock.time_ms())
         return OrderBatch(
             path=_ORDERS_PATH,
             body=body,
@@ -320,6 +343,23 @@ class Pipeline:
             latency=Latency(validate_us=took, total_us=took),
             finished_ms=self._clock.time_ms(),
         )
+
+    def _stands_down(self, signal: Signal, count: int, at_ms: int) -> Skip | None:
+        """Say why the venue would refuse it: by its rate limits, or by its mode."""
+        if self._guard is not None:
+            wait_ms = self._guard.orders_wait_ms(count)
+            if wait_ms:
+                detail = f"the exchange's limit: {count} orders would pass in {wait_ms} ms"
+                return Skip(SkipReason.RATE_LIMITED, detail)
+        # Last, because letting one through as a probe is done once per probe time.
+        if self._modes.mode is VenueMode.NORMAL:
+            return None
+        return self._modes.refusal(at_ms, takes=may_take(signal))
+
+    def _stamp_s(self, time_ms: int) -> int:
+        """Return the second to sign: the exchange compares it with its own clock."""
+        offset_ms = 0 if self._guard is None else self._guard.clock_offset_ms
+        return (time_ms + offset_ms) // 1000
 
     def _admit(self, table: LegTable, loss_micro: int) -> Ticket | Skip | None:
         if self._risk is None:

@@ -18,6 +18,7 @@ __all__ = [
     "BalanceSnapshot",
     "Clock",
     "Fill",
+    "GuardedVenue",
     "Journal",
     "NoAnswer",
     "OrderBatch",
@@ -217,4 +218,31 @@ class Venue(Protocol):
 
     async def cancel_all(self) -> tuple[OrderId, ...]:
         """Cancel every open order of the account; return their ids."""
+        ...
+
+
+@runtime_checkable
+class GuardedVenue(Protocol):
+    """What a venue may offer on top: it knows when it would refuse. The executor then asks."""
+
+    @property
+    def clock_offset_ms(self) -> int:
+        """Milliseconds that its clock is ahead of ours; signed timestamps are corrected by it."""
+        ...
+
+    def orders_wait_ms(self, count: int) -> int:
+        """Return about how long until a batch of so many orders keeps its rate limits; 0: now.
+
+        Asked on the hot path, from any thread.
+        """
+        ...
+
+    async def probe(self) -> None:
+        """Ask something harmless that its matching engine has to answer.
+
+        Raises
+        ------
+        VenueModeError
+            It restarts, or takes nothing.
+        """
         ...

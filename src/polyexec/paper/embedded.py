@@ -12,7 +12,7 @@ from eth_keys.datatypes import PrivateKey
 from eth_utils.exceptions import ValidationError
 
 from polyexec.core.auth import ApiCredentials
-from polyexec.enums import Generation, Side, SignatureType
+from polyexec.enums import Generation, Side, SignatureType, VenueMode
 from polyexec.errors import InputError, InternalError, UsageError
 from polyexec.numbers import Number, from_micro, to_micro, to_price_e4
 from polyexec.paper.book import PaperMarket, price_text
@@ -174,6 +174,36 @@ class PaperExchange:
     def handle(self, request: Request) -> Response:
         """Answer a request without the wire, exactly as the server does."""
         return self._router.handle(request)
+
+    # --- availability -------------------------------------------------------------------------
+
+    @property
+    def mode(self) -> VenueMode:
+        """What it accepts now; :meth:`set_mode` and :meth:`restart` change it."""
+        return self._exchange.modes.mode
+
+    def set_mode(self, mode: VenueMode | str) -> None:
+        """Accept only what this mode does, until told otherwise."""
+        try:
+            self._exchange.modes.set(VenueMode(mode))
+        except ValueError:
+            raise InputError("mode", mode, f"must be one of {', '.join(VenueMode)}") from None
+
+    def restart(self, *, down_s: float = 60, post_only_s: float = 120) -> None:
+        """Refuse everything about orders with 425, then take post-only orders, then all again."""
+        for name, seconds in (("down_s", down_s), ("post_only_s", post_only_s)):
+            if not 0 <= seconds <= 86_400:
+                raise InputError(name, seconds, "must be seconds from 0 to 86400")
+        self._exchange.modes.restart(round(down_s * 1000), round(post_only_s * 1000))
+
+    def set_rate_limits(
+        self, *, orders: tuple[int, int], cancels: tuple[int, int], tier: str = ""
+    ) -> None:
+        """Limit every signer: (rate per second, burst) of orders and of cancelled ids.
+
+        By default no test reaches them. ``tier`` is what the answers call it.
+        """
+        self._exchange.limits.set(orders=orders, cancels=cancels, tier=tier)
 
     # --- accounts -----------------------------------------------------------------------------
 

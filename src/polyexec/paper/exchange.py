@@ -11,6 +11,7 @@ from polyexec.errors import InputError
 from polyexec.numbers import PRICE_SCALE
 from polyexec.paper import views
 from polyexec.paper.accounts import Accounts, ApiKey, Wallets
+from polyexec.paper.availability import Heartbeats, Modes, SignerLimits
 from polyexec.paper.book import Order, PaperMarket, price_text
 from polyexec.paper.errors import Refused
 from polyexec.paper.ledger import HOUSE
@@ -62,6 +63,9 @@ class Exchange:
         self.accounts = Accounts(chain_id, clock=clock, window_s=auth_window_s)
         self.wallets = Wallets()
         self.hasher = OrderHasher(chain_id)
+        self.modes = Modes(clock)
+        self.limits = SignerLimits(clock)
+        self.heartbeats = Heartbeats(clock)
         self._house_orders = 0
         self._trades_of: defaultdict[str, list[Trade]] = defaultdict(list)
         self._subscribers: list[Callable[[MarketMessage], None]] = []
@@ -91,6 +95,8 @@ class Exchange:
         return answers
 
     def _post(self, key: ApiKey, entry: OrderEntry) -> dict[str, Any]:
+        if not entry.post_only:
+            self.modes.check_taker()
         if entry.owner != key.api_key:
             raise Refused("the order owner has to be the owner of the API KEY")
         market, token = self.market_of(entry.token_id)
@@ -167,6 +173,13 @@ class Exchange:
             else:
                 not_canceled[order_id] = "order can't be found - already canceled or matched"
         return {"canceled": canceled, "not_canceled": not_canceled}
+
+    def cancel_lapsed(self) -> None:
+        """Cancel the orders of everybody whose heartbeat has stopped."""
+        for address in self.heartbeats.lapsed():
+            for order in list(self.engine.live.values()):
+                if order.owner_address == address:
+                    self.engine.cancel(order.order_id)
 
     def open_orders(self, key: ApiKey, *, market: str = "", asset_id: str = "") -> list[Order]:
         """Return an account's open orders, oldest first."""

@@ -45,6 +45,9 @@ OnRequest: TypeAlias = Callable[[Request], Awaitable[Response | Fault | None]]
 """Hook: an answer of its own, a fault, or None for the ordinary way. It may wait first."""
 
 
-def json_response(value: Any, status: int = 200) -> Response:
+def json_response(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return an answer with a JSON body."""
-    return Response(status, orjson.dumps(value), {"content-type": "application/json"})
+    fields = {"content-type": "application/json"} | dict(headers or {})
+    return Response(status, orjson.dumps(value), fields)

@@ -41,6 +41,8 @@ class Router:
             ("DELETE", "/cancel-market-orders"): self._cancel_market,
             ("GET", "/data/orders"): self._orders,
             ("GET", "/data/trades"): self._trades,
+            ("POST", "/v1/heartbeats"): self._heartbeat,
+            ("GET", "/v1/user/rate-limit-tier"): self._tier,
             ("GET", "/balance-allowance"): self._balance,
             ("GET", "/balance-allowance/update"): self._update_balance,
             ("POST", "/auth/api-key"): self._create_key,
@@ -59,6 +61,7 @@ class Router:
             ("GET", "/price"): self._price,
             ("GET", "/midpoint"): self._midpoint,
             ("GET", "/spread"): self._spread,
+            ("GET", "/last-trade-price"): self._last_trade,
         }
         # The last part of these paths is an argument.
         self._prefixes: dict[tuple[str, str], Callable[[Request, str], Response]] = {
@@ -70,6 +73,7 @@ class Router:
 
     def handle(self, request: Request) -> Response:
         """Answer a request. A refusal is an answer like any other."""
+        self._exchange.cancel_lapsed()
         try:
             handler = self._routes.get((request.method, request.path))
             if handler is not None:
@@ -82,23 +86,29 @@ class Router:
                 raise Refused("Method not allowed", 405)
             raise Refused("not found", 404)
         except Refused as refusal:
-            return json_response({"error": refusal.message}, refusal.status)
+            body = {refusal.key: refusal.message, **refusal.extra}
+            return json_response(body, refusal.status, refusal.headers)
 
     # --- trading ------------------------------------------------------------------------------
 
     def _post_order(self, request: Request) -> Response:
         key = self._l2(request)
-        return json_response(self._exchange.post_order(key, _json(request)))
+        self._exchange.modes.check_orders()
+        headers = self._exchange.limits.take(key.address, "orders", 1)
+        return json_response(self._exchange.post_order(key, _json(request)), headers=headers)
 
     def _post_orders(self, request: Request) -> Response:
-        key = self._l2(request)
-        return json_response(self._exchange.post_orders(key, _json(request)))
+        key, body = self._l2(request), _json(request)
+        self._exchange.modes.check_orders()
+        cost = len(body) if isinstance(body, list) else 1
+        headers = self._exchange.limits.take(key.address, "orders", cost)
+        return json_response(self._exchange.post_orders(key, body), headers=headers)
 
     def _cancel_order(self, request: Request) -> Response:
         key, body = self._l2(request), _json(request)
         if not isinstance(body, dict) or not isinstance(body.get("orderID"), str):
             raise Refused("Invalid order payload")
-        return json_response(self._exchange.cancel(key, [body["orderID"]]))
+        return self._cancel(key, [body["orderID"]])
 
     def _cancel_orders(self, request: Request) -> Response:
         key, body = self._l2(request), _json(request)
@@ -106,12 +116,15 @@ class Router:
             raise Refused("Invalid order payload")
         if len(body) > MAX_CANCELS:
             raise Refused(f"Too many orders in payload: {len(body)}, max allowed: {MAX_CANCELS}")
-        return json_response(self._exchange.cancel(key, body))
+        return self._cancel(key, body)
+
+    def _cancel(self, key: ApiKey, order_ids: list[str]) -> Response:
+        self._exchange.modes.check_cancels()
+        headers = self._exchange.limits.take(key.address, "cancels", len(order_ids), may_owe=True)
+        return json_response(self._exchange.cancel(key, order_ids), headers=headers)
 
     def _cancel_all(self, request: Request) -> Response:
-        key = self._l2(request)
-        orders = self._exchange.open_orders(key)
-        return json_response(self._exchange.cancel(key, [order.order_id for order in orders]))
+        return self._cancel_found(self._l2(request))
 
     def _cancel_market(self, request: Request) -> Response:
         key, body = self._l2(request), _json(request)
@@ -120,8 +133,23 @@ class Router:
         market, asset_id = body.get("market") or "", body.get("asset_id") or ""
         if not isinstance(market, str) or not isinstance(asset_id, str) or not market + asset_id:
             raise Refused("Invalid order payload")
-        orders = self._exchange.open_orders(key, market=market, asset_id=asset_id)
-        return json_response(self._exchange.cancel(key, [order.order_id for order in orders]))
+        return self._cancel_found(key, market=market, asset_id=asset_id)
+
+    def _cancel_found(self, key: ApiKey, *, market: str = "", asset_id: str = "") -> Response:
+        exchange = self._exchange
+        exchange.modes.check_cancels()
+        exchange.limits.take(key.address, "cancels", 1, may_owe=True)
+        orders = exchange.open_orders(key, market=market, asset_id=asset_id)
+        answer = exchange.cancel(key, [order.order_id for order in orders])
+        headers = exchange.limits.charge(key.address, "cancels", len(answer["canceled"]))
+        return json_response(answer, headers=headers)
+
+    def _heartbeat(self, request: Request) -> Response:
+        key, body = self._l2(request), _json(request)
+        if not isinstance(body, dict) or not isinstance(body.get("heartbeat_id"), str):
+            raise Refused("Invalid payload")
+        fresh = self._exchange.heartbeats.beat(key.address, body["heartbeat_id"])
+        return json_response({"heartbeat_id": fresh})
 
     # --- account ------------------------------------------------------------------------------
 
@@ -198,6 +226,10 @@ class Router:
         self._l2(request)
         return json_response({"closed_only": False})
 
+    def _tier(self, request: Request) -> Response:
+        self._l2(request)
+        return json_response({"tier": self._exchange.limits.tier or "Paper", "period": "30d"})
+
     def _l2(self, request: Request) -> ApiKey:
         return self._exchange.accounts.check_l2(
             request.headers, method=request.method, path=request.path, body=request.body
@@ -261,6 +293,13 @@ class Router:
         if bid is None or ask is None:
             raise Refused(NO_BOOK, 404)
         return json_response({"spread": price_text(ask - bid)})
+
+    def _last_trade(self, request: Request) -> Response:
+        market, _ = self._token(request)
+        price = self._exchange.engine.book(market).last_trade_e4
+        if price is None:
+            raise Refused(NO_BOOK, 404)
+        return json_response({"price": price_text(price)})
 
     def _market(self, _: Request, condition_id: str) -> Response:
         market = self._exchange.engine.markets.get(condition_id)
