@@ -480,6 +480,7 @@ class BaseExecutor:
                 ssl_context=trust,
                 timeout_s=config.post_timeout_s,
                 warm_interval_s=config.warm_interval_s,
+                framing=config.http2,
                 chain_id=config.chain_id,
                 now_s=self._now_s,
             )

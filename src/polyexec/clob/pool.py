@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from polyexec.clob.connection import OrderConnection, deliver, open_connection, outcome_future
+from polyexec.clob.http2 import FramingName
 from polyexec.clob.origin import default_ssl_context, parse_origin
 from polyexec.core.ports import AnswerCallback, NoAnswer, Outcome
 from polyexec.errors import ConfigError, NotSentError, TransportError, UsageError
@@ -42,6 +43,8 @@ class OrderTransport:
         Every so often a connection carries ``GET warm_path``.
     max_response_bytes : int
         A longer answer is dropped with its connection.
+    framing : "fast" or "h2"
+        Our own compiled HTTP/2, or the one of the ``h2`` library.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class OrderTransport:
         warm_interval_s: float = 20.0,
         warm_path: str = "/ok",
         max_response_bytes: int = 4 * 1024 * 1024,
+        framing: FramingName = "fast",
     ) -> None:
         if not 1 <= size <= _MAX_CONNECTIONS:
             raise ConfigError(f"size: {size} is not between 1 and {_MAX_CONNECTIONS} connections")
@@ -78,6 +82,7 @@ class OrderTransport:
         self._warm_interval_s = warm_interval_s
         self._warm_path = warm_path
         self._max_response_bytes = max_response_bytes
+        self._framing: FramingName = framing
         # Replaced whole by the loop's thread, so that any thread may read it without a lock.
         self._usable: tuple[OrderConnection, ...] = ()
         self._draining: set[OrderConnection] = set()
@@ -202,6 +207,7 @@ class OrderTransport:
                     self._context,
                     timeout_s=self._timeout_s,
                     max_response_bytes=self._max_response_bytes,
+                    framing=self._framing,
                 )
         except TimeoutError:
             raise NotSentError(

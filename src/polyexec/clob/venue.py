@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from polyexec.clob.client import ClobClient
+from polyexec.clob.http2 import FramingName
 from polyexec.clob.pool import OrderTransport
 from polyexec.core.auth import ApiCredentials, L2Signer
 from polyexec.core.ports import AnswerCallback, BalanceSnapshot, Fill, OrderBatch, OrderStatus
@@ -38,6 +39,8 @@ class ClobVenue:
         How often an idle order connection is used, so that it stays open.
     connections : int
         Order connections to keep, 1 to 10.
+    framing : "fast" or "h2"
+        Our own compiled HTTP/2, or the one of the ``h2`` library.
 
     Raises
     ------
@@ -58,6 +61,7 @@ class ClobVenue:
         timeout_s: float = 5.0,
         warm_interval_s: float = 20.0,
         connections: int = 1,
+        framing: FramingName = "fast",
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self.maker_address = maker_address or signer_address
@@ -67,6 +71,7 @@ class ClobVenue:
             timeout_s=timeout_s,
             warm_interval_s=warm_interval_s,
             size=connections,
+            framing=framing,
         )
         self.client = ClobClient(
             url,

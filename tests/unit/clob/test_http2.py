@@ -12,18 +12,32 @@ from hypothesis import strategies as st
 from polyexec.clob.http2 import (
     Closing,
     ConnectionLost,
-    Http2Client,
     Ready,
     RequestRefused,
     Response,
     StreamLost,
+    new_framing,
 )
 from polyexec.enums import SentState
+from tests.implementations import NOT_BUILT
+
+FRAMINGS = [pytest.param("fast", marks=NOT_BUILT), "h2"]
+
+
+@pytest.fixture(params=FRAMINGS, autouse=True)
+def framing(request, monkeypatch):
+    """Every test runs over both framings."""
+    monkeypatch.setattr(f"{__name__}.FRAMING", request.param, raising=False)
+    return request.param
+
+
+def fresh(**options):
+    return new_framing(FRAMING, "host", **options)
 
 
 def pair(**options):
     """A client whose handshake with an ``h2`` server is done."""
-    client = Http2Client("host", **options)
+    client = fresh(**options)
     server = h2.connection.H2Connection(
         h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
     )
@@ -47,7 +61,7 @@ def answered_bytes():
 
 
 def test_request_is_refused_before_the_settings_of_the_peer():
-    client = Http2Client("host")
+    client = fresh()
     client.start()
     with pytest.raises(RequestRefused, match="settings"):
         client.request("GET", "/ok", {}, b"")
