@@ -48,7 +48,7 @@ MODULES = (
     "sizing",
 )
 # Compiled only: what stands in for them is a library, and who uses them chooses (clob.http2).
-WITHOUT_TWIN = ("hpack", "http2")
+WITHOUT_TWIN = ("fields", "hpack", "http2")
 
 
 def _wants_fast() -> bool:

@@ -1,9 +1,5 @@
 # The bytes of HTTP/2 frames (RFC 9113, sections 4 to 7): numbers, and how they are written.
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
-
-from polyexec._fast.hpack cimport c_hpack_integer
 
 cdef enum FrameType:
     DATA = 0
@@ -88,39 +84,3 @@ cdef inline uint8_t* write_setting(uint8_t* out, int name, uint32_t value) noexc
     out[1] = name
     write_number(out + 2, value)
     return out + 6
-
-
-# The writers of a block take NULL, "no room", and hand it on; so one look at the end will do.
-
-cdef inline uint8_t* write_bytes(uint8_t* out, const uint8_t* end, bytes data) noexcept:  # hot
-    cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
-    if out == NULL or end - out < length:
-        return NULL
-    memcpy(out, PyBytes_AS_STRING(data), length)
-    return out + length
-
-
-cdef inline uint8_t* write_text(
-    uint8_t* out, const uint8_t* end, const char* text, Py_ssize_t length
-) noexcept nogil:  # hot
-    if out == NULL or end - out < length + 6:
-        return NULL
-    out = c_hpack_integer(out, 0, 7, length)
-    memcpy(out, text, length)
-    return out + length
-
-
-cdef inline uint8_t* write_length(
-    uint8_t* out, const uint8_t* end, Py_ssize_t value
-) noexcept nogil:  # hot
-    cdef char[20] digits
-    cdef int at = 20
-    if out == NULL or end - out < 21:
-        return NULL
-    while value:
-        at -= 1
-        digits[at] = c"0" + value % 10
-        value //= 10
-    out[0] = 20 - at
-    memcpy(out + 1, digits + at, 20 - at)
-    return out + 21 - at

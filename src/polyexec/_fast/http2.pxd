@@ -1,6 +1,8 @@
 # Contract of polyexec._fast.http2. Everything belongs to whoever holds the connection's lock.
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
+from polyexec._fast.fields cimport HeaderWriter
+
 
 cdef class Stream:
     cdef uint32_t number
@@ -42,17 +44,9 @@ cdef class Http2Core:
     cdef int64_t peer_window
     cdef int64_t peer_frame
     cdef int64_t max_response
-    cdef bytes authority          # encoded
-    cdef dict methods             # text -> encoded
-    cdef dict paths
-    cdef dict names
-    cdef uint8_t* scratch         # HEADER_BLOCK bytes, then two times HPACK_SCRATCH
+    cdef HeaderWriter writer
+    cdef uint8_t* scratch         # two times HPACK_SCRATCH bytes
 
-    cdef uint8_t* write_block(
-        self, str method, str path, dict headers, Py_ssize_t length
-    ) except NULL
-    cdef bytes remembered(self, dict memory, uint8_t first, str text, str field)
-    cdef object refused(self, str reason)
     cdef uint8_t* write_body(self, Stream stream, uint8_t* out, Py_ssize_t count) noexcept
     cdef Py_ssize_t sendable(self, Stream stream) noexcept
     cdef int continue_bodies(self) except -1

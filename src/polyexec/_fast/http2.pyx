@@ -7,75 +7,23 @@ where one stream would do. Who breaks one rule is not to be believed about the o
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from polyexec._fast.fields cimport (
-    is_field,
-    is_named,
-    is_plain,
-    read_length,
-    read_status,
-)
+from polyexec._fast.fields cimport AnswerHead, HeaderWriter, read_answer
 from polyexec._fast.frames cimport (
-    ACK,
-    CANCEL,
-    COMPRESSION_ERROR,
-    CONTINUATION,
-    DATA,
-    ENABLE_CONNECT_PROTOCOL,
-    ENABLE_PUSH,
-    END_HEADERS,
-    END_STREAM,
-    ENHANCE_YOUR_CALM,
-    FLOW_CONTROL_ERROR,
-    FRAME_HEADER,
-    FRAME_SIZE_ERROR,
-    GOAWAY,
-    HEADER_TABLE_SIZE,
-    HEADERS,
-    INITIAL_WINDOW_SIZE,
-    MAX_CONCURRENT_STREAMS,
-    MAX_FRAME_SIZE,
-    MAX_HEADER_LIST_SIZE,
-    NO_ERROR,
-    PADDED,
-    PING,
-    PROTOCOL_ERROR,
-    PUSH_PROMISE,
-    RST_STREAM,
-    SETTINGS,
-    STREAM_CLOSED,
-    WINDOW_UPDATE,
-    WITH_PRIORITY,
-    frames,
-    has_size,
-    read_number,
-    write_bytes,
-    write_header,
-    write_length,
-    write_number,
-    write_setting,
-    write_text,
+    ACK, CANCEL, CONTINUATION, DATA, ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH, END_HEADERS, END_STREAM,
+    ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, FRAME_HEADER, FRAME_SIZE_ERROR, GOAWAY,
+    HEADER_TABLE_SIZE, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE,
+    MAX_HEADER_LIST_SIZE, NO_ERROR, PADDED, PING, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM,
+    SETTINGS, STREAM_CLOSED, WINDOW_UPDATE, WITH_PRIORITY, frames, has_size, read_number,
+    write_header, write_number, write_setting,
 )
-from polyexec._fast.hpack cimport (
-    HPACK_SCRATCH,
-    MAX_HEADER_LIST,
-    HpackField,
-    HpackReader,
-    c_hpack_begin,
-    c_hpack_integer,
-    c_hpack_next,
-)
-
-cdef extern from "Python.h":
-    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* length) except NULL
+from polyexec._fast.hpack cimport HPACK_SCRATCH, MAX_HEADER_LIST
 
 cdef enum:
     FRAME = 16_384  # the largest that we take; we never ask for more
-    HEADER_BLOCK = 16_384  # the largest that we send: it fits the smallest allowed frame
     HEADER_FRAMES = 64  # HEADERS and CONTINUATION frames of one block
     COMPRESSED = 4 * MAX_HEADER_LIST  # no Huffman code has more than 30 bits
     FIRST_WINDOW = 65_535
@@ -84,13 +32,8 @@ cdef enum:
     MORE_WINDOW = 8 * 1024 * 1024  # of the connection, beyond the first
     CONNECTION_WINDOW = FIRST_WINDOW + MORE_WINDOW
     STREAMS = 100
-    MEMORY = 64  # methods, paths and names of headers
     SILENCED = 1000
     OWED = 1024 * 1024
-    AUTHORITY_NAME = 1  # literals without indexing; the name is of the static table
-    METHOD_NAME = 2
-    PATH_NAME = 4
-    NEVER_INDEXED = 0x10  # a literal that no proxy may put into a table either, and its name
 
 cdef enum:
     READY
@@ -109,15 +52,6 @@ FACT_PONG = PONG  # payload
 FACT_LOST = LOST  # why
 
 cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-cdef frozenset CONNECTION_HEADERS = frozenset(
-    ("connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade")
-)
-# Those that request() writes by itself.
-cdef frozenset OWN_HEADERS = frozenset(("content-type", "content-length", "host", "te"))
-cdef bytes SCHEME = b"\x87"
-# Literals without indexing; the names are of the static table.
-cdef bytes JSON = b"\x0f\x10\x10application/json"
-cdef bytes LENGTH = b"\x0f\x0d"
 
 
 cdef class Stream:
@@ -149,7 +83,7 @@ cdef class Http2Core:
     refusal = RuntimeError
 
     def __cinit__(self, *_, **__):
-        self.scratch = <uint8_t*>malloc(HEADER_BLOCK + 2 * HPACK_SCRATCH)
+        self.scratch = <uint8_t*>malloc(2 * HPACK_SCRATCH)
         if self.scratch == NULL:
             raise MemoryError
 
@@ -165,10 +99,7 @@ cdef class Http2Core:
         self.silenced = {}
         self.output = []
         self.rest = b""
-        self.methods = {"GET": b"\x82", "POST": b"\x83"}
-        self.paths = {"/": b"\x84"}
-        self.names = {}
-        self.authority = self.remembered({}, AUTHORITY_NAME, authority, ":authority")
+        self.writer = HeaderWriter(authority, self.refusal)
         self.send_window = self.peer_window = FIRST_WINDOW
         self.receive_window = CONNECTION_WINDOW
         self.peer_frame = FRAME
@@ -211,21 +142,20 @@ cdef class Http2Core:
             ``self.refusal``: the connection cannot take it; nothing of it is in the output.
         """
         cdef Stream stream
-        cdef uint8_t* end
         cdef uint8_t* out
         cdef Py_ssize_t block, count
         cdef Py_ssize_t length = PyBytes_GET_SIZE(body)
         cdef bytes data
         if self.closing:
-            raise self.refused(self.closing)
+            raise self.refusal(self.closing)
         if not self.ready:
-            raise self.refused("the peer has not sent its settings yet")
+            raise self.refusal("the peer has not sent its settings yet")
         if self.next_number > self.last_number:
             self.closing = "the stream ids of the connection are used up"
-            raise self.refused(self.closing)
+            raise self.refusal(self.closing)
         if len(self.streams) >= self.peer_streams:
-            raise self.refused("the peer's limit of concurrent requests is reached")
-        end = self.write_block(
+            raise self.refusal("the peer's limit of concurrent requests is reached")
+        block = self.writer.write(
             method, path, headers if type(headers) is dict else dict(headers), length
         )
         stream = Stream.__new__(Stream)
@@ -235,7 +165,6 @@ cdef class Http2Core:
         stream.receive_window = STREAM_WINDOW
         stream.is_head = method == "HEAD"
         stream.expected = -1
-        block = end - self.scratch
         count = self.sendable(stream)
         data = PyBytes_FromStringAndSize(
             NULL, FRAME_HEADER + block + count + FRAME_HEADER * frames(count, self.peer_frame)
@@ -247,7 +176,7 @@ cdef class Http2Core:
             END_HEADERS if length else END_HEADERS | END_STREAM,
             stream.number,
         )
-        memcpy(out, self.scratch, block)
+        memcpy(out, self.writer.block, block)
         self.write_body(stream, out + block, count)
         self.output.append(data)
         self.streams[stream.number] = stream
@@ -307,64 +236,6 @@ cdef class Http2Core:
             self.broken(NO_ERROR, self.closing, [])
 
     # --- out ------------------------------------------------------------------------------------
-
-    cdef object refused(self, str reason):
-        return self.refusal(reason)
-
-    cdef uint8_t* write_block(
-        self, str method, str path, dict headers, Py_ssize_t length
-    ) except NULL:
-        """Write the header block into the scratch; return its end."""
-        cdef uint8_t* at = self.scratch
-        cdef const uint8_t* end = at + HEADER_BLOCK
-        cdef const char* text
-        cdef Py_ssize_t size
-        cdef bytes name
-        at = write_bytes(at, end, self.remembered(self.methods, METHOD_NAME, method, ":method"))
-        at = write_bytes(at, end, SCHEME)
-        at = write_bytes(at, end, self.authority)
-        at = write_bytes(at, end, self.remembered(self.paths, PATH_NAME, path, ":path"))
-        if length:
-            at = write_bytes(at, end, JSON)
-            at = write_length(write_bytes(at, end, LENGTH), end, length)
-        for key, value in headers.items():
-            name = <bytes>self.names.get(key)
-            if name is None:
-                name = self.remembered(self.names, NEVER_INDEXED, key, "")
-            try:
-                text = PyUnicode_AsUTF8AndSize(value, &size)
-            except UnicodeEncodeError:
-                # From None: the error holds the value, which may be a credential.
-                raise self.refused(f"header {key}: its value cannot be encoded") from None
-            if not is_plain(text, size):
-                raise self.refused(f"header {key}: its value has a line break or surrounding space")
-            at = write_bytes(at, end, name)
-            at = write_text(at, end, text, size)
-        if at == NULL:
-            raise self.refused(f"the headers are longer than {HEADER_BLOCK} bytes")
-        return at
-
-    cdef bytes remembered(self, dict memory, uint8_t first, str text, str field):
-        """Return a literal's encoding up to its value, or with it for a ``field`` with a name."""
-        cdef bytes encoded = <bytes>memory.get(text)
-        cdef bytes raw
-        cdef uint8_t[8] prefix
-        cdef uint8_t* end
-        if encoded is not None:
-            return encoded
-        lower = text if field else text.lower()
-        raw = lower.encode("utf-8", "surrogatepass")
-        if field:
-            if not raw or not is_visible(raw):
-                raise self.refused(f"{field}: {text!r} has characters that may not be sent")
-        elif not raw or not is_name(raw) or lower in CONNECTION_HEADERS or lower in OWN_HEADERS:
-            raise self.refused(f"header {text!r} may not be sent")
-        prefix[0] = first
-        end = c_hpack_integer(prefix + 1, 0, 7, PyBytes_GET_SIZE(raw))
-        encoded = PyBytes_FromStringAndSize(<const char*>prefix, end - prefix) + raw
-        if len(memory) < MEMORY:
-            memory[text] = encoded
-        return encoded
 
     cdef Py_ssize_t sendable(self, Stream stream) noexcept:
         """Return how much of the rest of a body the windows let through."""
@@ -611,56 +482,27 @@ cdef class Http2Core:
     cdef int take_fields(self, Stream stream, bint ends, const uint8_t* block,
                          Py_ssize_t length, list facts) except -1:  # hot
         """Read a header block; without a stream it is only checked to be one."""
-        cdef HpackReader reader
-        cdef HpackField field
-        cdef int found
-        cdef int status = 0
-        cdef bint is_regular = False
-        cdef int64_t promised = -1
-        cdef dict headers = {}
-        cdef uint8_t* texts = self.scratch + HEADER_BLOCK
-        c_hpack_begin(&reader, block, length, texts, texts + HPACK_SCRATCH)
-        while True:
-            found = c_hpack_next(&reader, &field)
-            if found < 0:
-                return self.broken(COMPRESSION_ERROR, "a header block that is not valid", facts)
-            if not found:
-                break
-            if stream is None:
-                continue
-            if not is_field(&field):
-                return self.broken(PROTOCOL_ERROR, "a header that is not allowed", facts)
-            if field.name[0] == c":":
-                # The only one of an answer, and it comes first and once; trailers have none.
-                if is_regular or status or stream.status or not is_named(&field, b":status", 7):
-                    return self.broken(PROTOCOL_ERROR, "a misplaced pseudo-header", facts)
-                status = read_status(&field)
-                if not status:
-                    return self.broken(PROTOCOL_ERROR, "a status that is no number", facts)
-                continue
-            is_regular = True
-            if is_named(&field, b"content-length", 14) and not read_length(&field, &promised):
-                return self.broken(PROTOCOL_ERROR, "a content-length that is no number", facts)
-            if status >= 200:
-                headers[
-                    NAMES[field.name_index] if field.name_index
-                    else PyUnicode_DecodeLatin1(<const char*>field.name, field.name_length, NULL)
-                ] = PyUnicode_DecodeLatin1(<const char*>field.value, field.value_length, NULL)
+        cdef AnswerHead head
+        cdef dict headers = None if stream is None else {}
+        cdef bint is_trailers = stream is not None and stream.status
+        cdef str wrong = read_answer(&head, block, length, self.scratch, is_trailers, headers)
+        if wrong is not None:
+            return self.broken(head.code, wrong, facts)
         if stream is None:
             return 1
-        if stream.status:
+        if is_trailers:
             if not ends:
                 return self.broken(PROTOCOL_ERROR, "trailers that end nothing", facts)
             return self.take_end(stream, facts)
         stream.is_heard = True
-        if status < 200:
-            if not status or ends:
+        if head.status < 200:
+            if not head.status or ends:
                 return self.broken(PROTOCOL_ERROR, "an answer without a final status", facts)
             return 1
-        stream.status = status
+        stream.status = head.status
         stream.headers = headers
         # An answer to HEAD and a 304 tell the length of what they leave out.
-        stream.expected = 0 if stream.is_head else -1 if status == 304 else promised
+        stream.expected = 0 if stream.is_head else -1 if head.status == 304 else head.promised
         return self.take_end(stream, facts) if ends else 1
 
     cdef int take_end(self, Stream stream, list facts) except -1:  # hot
@@ -759,33 +601,3 @@ cdef class Http2Core:
                 facts.append((RESET, number, FLOW_CONTROL_ERROR, stream.is_heard, False))
             return self.close_stream(stream, True)
         return self.continue_bodies()
-
-
-cdef tuple static_names():
-    """Return the names of the static table, so that an answer's headers share them."""
-    cdef HpackReader reader
-    cdef HpackField field
-    cdef uint8_t[1] block
-    cdef int index
-    names = [""]
-    for index in range(1, 62):
-        block[0] = 0x80 | index
-        c_hpack_begin(&reader, block, 1, NULL, NULL)
-        c_hpack_next(&reader, &field)
-        names.append((<const char*>field.name)[:field.name_length].decode("ascii"))
-    return tuple(names)
-
-
-cdef tuple NAMES = static_names()
-
-
-cdef bint is_visible(bytes text) noexcept:
-    cdef uint8_t byte
-    for byte in text:
-        if byte <= 0x20 or byte >= 0x7F:
-            return False
-    return True
-
-
-cdef bint is_name(bytes text) noexcept:
-    return is_visible(text) and b":" not in text
