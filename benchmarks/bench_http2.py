@@ -1,6 +1,6 @@
-"""One POST framed and its answer read, by our own HTTP/2 and by the h2 library."""
+"""One POST framed and one answer read, by our own HTTP/2 and by the h2 library."""
 
-from collections.abc import Callable
+from typing import Any
 
 import h2.config
 import h2.connection
@@ -13,85 +13,77 @@ from polyexec.core.auth import L2Signer
 
 H2 = "h2"
 SECONDS = inputs.TIMESTAMP_MS // 1000
-REQUESTS = 64
+ANSWERS = 100  # as many as the server takes at a time
+# As a content network adds them.
 ANSWER = [
     (":status", "200"),
     ("date", "Thu, 26 Nov 2026 10:00:00 GMT"),
     ("content-type", "application/json; charset=utf-8"),
-    ("content-length", "0"),
     ("cf-ray", "8f3a1b2c3d4e5f60-LHR"),
     ("cf-cache-status", "DYNAMIC"),
     ("strict-transport-security", "max-age=15552000; includeSubDomains"),
     ("vary", "Origin"),
     ("server", "cloudflare"),
 ]
+CONTENT = b'[{"success":true,"errorMsg":"","orderID":"0x%b","status":"live"}]' % (b"a" * 64)
 
 
-class Pair:
-    """A client with the server that it is connected to; both begin anew before they are full."""
+def connect(name: FramingName) -> tuple[Framing, Any]:
+    """Return a client and the server that it is connected to."""
+    client = new_framing(name, "clob.polymarket.com")
+    server = h2.connection.H2Connection(
+        h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
+    )
+    server.initiate_connection()
+    server.increment_flow_control_window(2**31 - 1 - 65_535)
+    client.start()
+    server.receive_data(client.take_output())
+    client.receive(server.data_to_send())
+    server.receive_data(client.take_output())
+    return client, server
+
+
+class Posting:
+    """Frames one POST, takes its bytes, and gives it up so that no list grows."""
 
     def __init__(self, name: FramingName, headers: dict[str, str], body: bytes) -> None:
-        self._name = name
+        self.client, self.server = connect(name)
         self._headers = headers
         self._body = body
-        self.renew()
 
-    def renew(self) -> None:
-        self.client: Framing = new_framing(self._name, "clob.polymarket.com")
-        self.server = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
-        )
-        self.server.initiate_connection()
-        # As the exchange's servers do: windows and streams are never the limit here.
-        self.server.update_settings({4: 2**31 - 1, 3: 2**31 - 1})
-        self.server.increment_flow_control_window(2**31 - 1 - 65_535)
-        self.client.start()
-        self.server.receive_data(self.client.take_output())
-        self.client.receive(self.server.data_to_send())
-        self.server.receive_data(self.client.take_output())
-        self.server.data_to_send()
-
-    def post(self) -> bytes:
-        """Frame one POST and take its bytes; the answer is not waited for."""
-        stream = self.client.request("POST", "/orders", self._headers, self._body)
-        data = self.client.take_output()
-        # Otherwise h2 counts its open streams, ever more of them.
-        self.client.cancel(stream)
+    def __call__(self) -> bytes:
+        client = self.client
+        stream = client.request("POST", "/orders", self._headers, self._body)
+        data = client.take_output()
+        client.cancel(stream)
+        client.take_output()
         return data
 
 
-def answers(pair: Pair, count: int, content: bytes) -> list[bytes]:
-    """Send requests, and return the bytes of each answer."""
-    fields = [
-        (name, str(len(content)) if name == "content-length" else value) for name, value in ANSWER
-    ]
-    prepared = []
-    for _ in range(count):
-        stream = pair.client.request("GET", "/ok", {}, b"")
-        pair.server.receive_data(pair.client.take_output())
-        pair.server.send_headers(stream, fields)
-        pair.server.send_data(stream, content, end_stream=True)
-        prepared.append(pair.server.data_to_send())
-    return prepared
-
-
 class Reading:
-    """Reads prepared answers one after the other; makes more, untimed, before every turn."""
+    """Reads prepared answers, one per call; makes new ones when they are used up."""
 
-    def __init__(self, pair: Pair, content: bytes) -> None:
-        self._pair = pair
-        self._content = content
+    def __init__(self, name: FramingName) -> None:
+        self._name = name
         self._waiting: list[bytes] = []
 
     def prepare(self) -> None:
-        if len(self._waiting) < REQUESTS:
-            self._pair.renew()
-            self._waiting = answers(self._pair, 40 * REQUESTS, self._content)[::-1]
+        if len(self._waiting) > ANSWERS // 2:
+            return
+        self._client, server = connect(self._name)
+        self._waiting = []
+        for _ in range(ANSWERS):
+            stream = self._client.request("GET", "/ok", {}, b"")
+            server.receive_data(self._client.take_output())
+            server.send_headers(stream, ANSWER)
+            server.send_data(stream, CONTENT, end_stream=True)
+            self._waiting.append(server.data_to_send())
+        self._waiting.reverse()
 
     def __call__(self) -> list[Event]:
         if not self._waiting:
             self.prepare()
-        return self._pair.client.receive(self._waiting.pop())
+        return self._client.receive(self._waiting.pop())
 
 
 def rows() -> list[Row]:
@@ -101,7 +93,42 @@ def rows() -> list[Row]:
         order_type=px.OrderType.GTC,
     )
     credentials = px.ApiCredentials(inputs.OWNER, inputs.SECRET, inputs.PASSPHRASE)
-    headers = L2Signer(inputs.signer().address, credentials).headers(
-        SECONDS, "POST", "/orders", body
-    )
-    raise NotImplementedError
+    signer = L2Signer(inputs.signer().address, credentials)
+    headers = signer.headers(SECONDS, "POST", "/orders", body)
+
+    def same_request() -> None:
+        read = []
+        for name in ("fast", "h2"):
+            posting = Posting(name, headers, body)
+            events = posting.server.receive_data(posting())
+            read.append((events[0].headers, events[1].data))
+        inputs.same("http2_request", *read)
+        if read[0][1] != body:
+            raise AssertionError("http2_request: the body did not arrive")
+
+    def same_answer() -> None:
+        read = [Reading(name)() for name in ("fast", "h2")]
+        inputs.same("http2_answer", *read)
+        if not isinstance(read[0][0], Response):
+            raise AssertionError("http2_answer: no answer was read")
+
+    reading = Reading("fast")
+    return [
+        Row(
+            "http2_request",
+            f"frame a POST of {len(body)} bytes with the five L2 headers, take it and give it up; "
+            "the copy of the body and the header block dominate",
+            Posting("fast", headers, body),
+            {H2: Posting("h2", headers, body)},
+            same_request,
+        ),
+        Row(
+            "http2_answer",
+            f"read an answer of {len(ANSWER)} headers and {len(CONTENT)} bytes; the texts of the "
+            "headers dominate",
+            reading,
+            {H2: Reading("h2")},
+            same_answer,
+            before=reading.prepare,
+        ),
+    ]

@@ -2,6 +2,9 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
+
+from h2.stream import StreamState
 
 from polyexec.clob.http2 import (
     Closing,
@@ -136,10 +139,17 @@ def locate(steps: list[Step]) -> str:
             return f"!{step!r}\n  ours   {mine} {ours.state()}\n  theirs {their} {theirs.state()}"
         if frame is not None:
             history.take(frame)
-        # How h2 remembers that a stream ended; ours must agree, or the frames after it differ.
-        closed_by_reset = theirs.framing._h2._stream_is_closed_by_reset
-        history.reset = {n for n in range(1, history.next_stream, 2) if closed_by_reset(n)}
+        history.reset = {n for n in range(1, history.next_stream, 2) if is_reset(theirs, n)}
     return "!only together do the frames make a difference"
+
+
+def is_reset(theirs: Client, stream: int) -> bool:
+    """Whether late frames of a stream are ignored, as h2 remembers it."""
+    connection: Any = theirs.framing._h2  # type: ignore[attr-defined]
+    live = connection.streams.get(stream)
+    if live is not None and live.state_machine.state is StreamState.HALF_CLOSED_REMOTE:
+        return True
+    return bool(connection._stream_is_closed_by_reset(stream))
 
 
 def outcome(facts: Facts) -> Outcome:

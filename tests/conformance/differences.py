@@ -49,7 +49,7 @@ class History:
 
     next_stream: int = 1
     reset: set[int] = field(default_factory=set)
-    """Streams that ended by a reset, of either side."""
+    """Streams that ended by a reset, of either side, or whose answer ended before the request."""
     opening: list[Frame] = field(default_factory=list)
     """The frames of a header block that is not complete."""
     windows: bool = False
@@ -66,7 +66,7 @@ class History:
             return {}
         first = frames[0]
         skipped = bool(first.flags & PADDED) + 5 * bool(first.flags & WITH_PRIORITY)
-        padding = first.payload[0] if first.flags & PADDED else 0
+        padding = first.payload[0] if first.flags & PADDED and first.payload else 0
         parts = [first.payload[skipped : len(first.payload) - padding]]
         parts += [item.payload for item in frames[1:]]
         try:

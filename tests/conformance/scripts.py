@@ -85,7 +85,20 @@ BAD_FIELDS: Fields = [
     ("x-\x7f", "1"),
 ]
 STATUSES = ("200", "201", "400", "404", "429", "500", "503", "304", "204", "999")
-BAD_STATUSES = ("", "2", "20", "2000", "099", "+20", "2_0", "abc", "1", "1xx", " 200", "\xb2\xb2\xb2")
+BAD_STATUSES = (
+    "",
+    "2",
+    "20",
+    "2000",
+    "099",
+    "+20",
+    "2_0",
+    "abc",
+    "1",
+    "1xx",
+    " 200",
+    "\xb2\xb2\xb2",
+)
 SETTINGS = {
     SettingsFrame.HEADER_TABLE_SIZE: (0, 100, 4096, 65536),
     SettingsFrame.ENABLE_PUSH: (0, 0, 0, 1, 2),
@@ -129,7 +142,11 @@ class Writer:
 
     def script(self) -> list[Step]:
         """Return a script that is valid but for what a server may never say of a request."""
-        self.add(SettingsFrame(0, settings=self.settings(0.05) if self.chance(0.3) else {}))
+        first = self.settings(0.05) if self.chance(0.3) else {}
+        if self.chance(0.15):
+            # Requests are sent in part, and go on when a window opens.
+            first[SettingsFrame.INITIAL_WINDOW_SIZE] = self.source.choice((0, 5, 1000))
+        self.add(SettingsFrame(0, settings=first))
         for _ in range(self.source.choice((1, 1, 1, 2, 2, 3))):
             self.ask()
         if self.chance(0.5):
@@ -171,7 +188,9 @@ class Writer:
         content = source.choice(CONTENTS)
         pieces = []
         while self.chance(0.1):
-            pieces.append(self.headers(stream, self.block(source.choice(("100", "103", "199")), None)))
+            pieces.append(
+                self.headers(stream, self.block(source.choice(("100", "103", "199")), None))
+            )
         status = source.choice(STATUSES) if self.chance(0.4) else "200"
         promised = None
         if self.chance(0.4):
@@ -276,7 +295,9 @@ class Writer:
 
     def unknown(self) -> None:
         kind = self.source.choice((0x0B, 0x0C, 0x10, 0x42, 0xFF))
-        self.add(ExtensionFrame(kind, self.source.choice((0, 1, 2)), self.source.randrange(256), b"?"))
+        self.add(
+            ExtensionFrame(kind, self.source.choice((0, 1, 2)), self.source.randrange(256), b"?")
+        )
 
     def alternative(self) -> None:
         origin = b"https://other" if self.chance(0.5) else b""

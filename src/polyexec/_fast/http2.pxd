@@ -9,7 +9,6 @@ cdef class Stream:
     cdef bytes body               # of the request
     cdef Py_ssize_t sent          # how much of it went out
     cdef int64_t send_window
-    cdef int64_t receive_window
     cdef int64_t unreturned       # received bytes whose window was not given back yet
     cdef bint is_head             # its answer has no content, whatever its length says
     cdef bint is_heard            # the peer answered something, so it has read the request
@@ -36,7 +35,6 @@ cdef class Http2Core:
     cdef int block_frames
     cdef bint lost
     cdef int64_t send_window
-    cdef int64_t receive_window
     cdef int64_t unreturned
     cdef int64_t next_number
     cdef int64_t last_number

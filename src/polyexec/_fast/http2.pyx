@@ -101,7 +101,6 @@ cdef class Http2Core:
         self.rest = b""
         self.writer = HeaderWriter(authority, self.refusal)
         self.send_window = self.peer_window = FIRST_WINDOW
-        self.receive_window = CONNECTION_WINDOW
         self.peer_frame = FRAME
         self.peer_streams = LARGEST_WINDOW
         self.next_number = 1
@@ -162,7 +161,6 @@ cdef class Http2Core:
         stream.number = <uint32_t>self.next_number
         stream.body = body
         stream.send_window = self.peer_window
-        stream.receive_window = STREAM_WINDOW
         stream.is_head = method == "HEAD"
         stream.expected = -1
         count = self.sendable(stream)
@@ -375,30 +373,23 @@ cdef class Http2Core:
             payload += 1
         if self.is_idle(number):
             return self.broken(PROTOCOL_ERROR, f"DATA on idle stream {number}", facts)
-        # Padding counts; so does what comes for a stream that is closed.
-        self.receive_window -= length
-        if self.receive_window < 0:
-            return self.broken(FLOW_CONTROL_ERROR, "more data than the window", facts)
         stream = self.streams.get(number)
         if stream is not None:
-            stream.receive_window -= length
-            if stream.receive_window < 0:
-                return self.broken(FLOW_CONTROL_ERROR, "more data than the window", facts)
             if not self.take_content(stream, payload, content, flags & END_STREAM, facts):
                 return 0
         elif number not in self.silenced:
             self.owe_number(RST_STREAM, number, STREAM_CLOSED)
             self.silence(number, False)
+        # Windows are given back by halves and at once, so the peer never has less than a half left
+        # and cannot exceed one. Padding counts; so does what comes for a stream that is closed.
         self.unreturned += length
         if self.unreturned >= CONNECTION_WINDOW // 2:
             self.owe_number(WINDOW_UPDATE, 0, <uint32_t>self.unreturned)
-            self.receive_window += self.unreturned
             self.unreturned = 0
         if stream is not None and not flags & END_STREAM:
             stream.unreturned += length
             if stream.unreturned >= STREAM_WINDOW // 2:
                 self.owe_number(WINDOW_UPDATE, number, <uint32_t>stream.unreturned)
-                stream.receive_window += stream.unreturned
                 stream.unreturned = 0
         return 1
 

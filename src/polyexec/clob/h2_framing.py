@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
@@ -35,6 +36,7 @@ _HEADERS, _SETTINGS, _PUSH_PROMISE, _GOAWAY, _CONTINUATION = 0x1, 0x4, 0x5, 0x7,
 _ACK = 0x1
 _END_HEADERS = 0x4
 _CANCEL = 0x8
+_ANSWERS = (h2.events.ResponseReceived, h2.events.InformationalResponseReceived)
 
 
 class _Stream:
@@ -162,7 +164,7 @@ class H2Client:
             try:
                 self._receive_frame(frame, events)
             except Exception as error:  # a peer's bytes must never raise into a strategy
-                self._lose(f"protocol error ({type(error).__name__})", events)
+                self._lose(f"protocol error ({type(error).__name__})", events, told=True)
         del buffer[:position]
         return events
 
@@ -217,9 +219,7 @@ class H2Client:
                 self._in_block = not flags & _END_HEADERS
 
     def _apply(self, event: h2.events.Event, events: list[Event]) -> None:
-        if isinstance(event, h2.events.ResponseReceived):
-            self._receive_headers(event.stream_id, event.headers or (), events)
-        elif isinstance(event, h2.events.InformationalResponseReceived):
+        if isinstance(event, _ANSWERS):
             self._receive_headers(event.stream_id, event.headers or (), events)
         elif isinstance(event, h2.events.DataReceived):
             self._receive_body(event, events)
@@ -290,8 +290,10 @@ class H2Client:
             if stream.unsent:
                 self._send_body(stream_id, stream)
 
-    def _lose(self, reason: str, events: list[Event]) -> None:
+    def _lose(self, reason: str, events: list[Event], *, told: bool = False) -> None:
         self._lost = True
+        if not told:
+            self._h2.close_connection(h2.errors.ErrorCodes.PROTOCOL_ERROR)
         self.closing = reason
         self._streams.clear()
         events.append(ConnectionLost(reason))
