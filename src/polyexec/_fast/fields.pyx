@@ -7,7 +7,7 @@ may never be indexed. So a block depends on nothing that was sent before.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeLatin1
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
@@ -125,7 +125,7 @@ cdef class HeaderWriter:
 cdef str read_answer(
     AnswerHead* head, const uint8_t* block, Py_ssize_t length, uint8_t* scratch,
     bint is_trailers, dict headers
-):  # hot
+):
     cdef HpackReader reader
     cdef HpackField field
     cdef int found
@@ -184,7 +184,7 @@ cdef tuple NAMES = static_names()
 
 # The writers take NULL, "no room", and hand it on; so one look at the end will do.
 
-cdef uint8_t* write_bytes(uint8_t* out, const uint8_t* end, bytes data) noexcept:  # hot
+cdef uint8_t* write_bytes(uint8_t* out, const uint8_t* end, bytes data) noexcept:
     cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
     if out == NULL or end - out < length:
         return NULL

@@ -43,7 +43,7 @@ cdef uint8_t[NODES] MAY_END
 cdef int build_steps() except -1:
     # Inner nodes are numbers below NODES, leaves NODES + symbol, 0 is "not there yet".
     cdef uint16_t[NODES][2] tree
-    cdef int symbol, bit, node, used = 1, start, nibble, depth
+    cdef int symbol, bit, node, used = 1, start, nibble, depth, _padding
     cdef uint32_t code
     for node in range(NODES):
         tree[node][0] = tree[node][1] = 0
@@ -61,7 +61,7 @@ cdef int build_steps() except -1:
     if used != NODES:
         raise AssertionError("the Huffman code is not complete")
     node = 0
-    for depth in range(8):
+    for _padding in range(8):
         MAY_END[node] = 1
         node = tree[node][1]
     for start in range(NODES):

@@ -1,5 +1,7 @@
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, final
+
+from typing_extensions import disjoint_base
 
 FACT_READY: int
 FACT_RESPONSE: int
@@ -8,6 +10,10 @@ FACT_GOAWAY: int
 FACT_PONG: int
 FACT_LOST: int
 
+@final
+class Stream: ...
+
+@disjoint_base
 class Http2Core:
     refusal: type[Exception]
     closing: str

@@ -6,6 +6,7 @@ One rule is ours: whatever the peer does against the protocol loses the whole co
 where one stream would do. Who breaks one rule is not to be believed about the other requests.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
@@ -54,6 +55,7 @@ FACT_LOST = LOST  # why
 cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
+@cython.final
 cdef class Stream:
     """One request and what is known of its answer."""
 
@@ -182,7 +184,7 @@ cdef class Http2Core:
         self.next_number += 2
         return stream.number
 
-    def receive_facts(self, bytes data not None):  # hot
+    def receive_facts(self, bytes data not None):
         """Read what the peer sent; whatever it is, the answer is facts, never an exception."""
         cdef list facts = []
         cdef bytes whole = self.rest + data if self.rest else data
@@ -326,7 +328,7 @@ cdef class Http2Core:
         return 1
 
     cdef int take_frame(self, int kind, int flags, uint32_t number, const uint8_t* payload,
-                        Py_ssize_t length, list facts) except -1:  # hot
+                        Py_ssize_t length, list facts) except -1:
         if not self.ready and (kind != SETTINGS or flags & ACK):
             return self.broken(PROTOCOL_ERROR, "the peer did not begin with its settings", facts)
         if self.block is not None and (kind != CONTINUATION or number != self.block_stream):
@@ -348,7 +350,7 @@ cdef class Http2Core:
         if kind == PUSH_PROMISE:
             return self.broken(PROTOCOL_ERROR, "a push, which we did not allow", facts)
         if not has_size(kind, length):
-            return self.broken(FRAME_SIZE_ERROR, f"a frame of type {kind} and {length} bytes", facts)
+            return self.broken(FRAME_SIZE_ERROR, f"frame of type {kind} with {length} bytes", facts)
         if kind == PING:
             if flags & ACK:
                 facts.append((PONG, PyBytes_FromStringAndSize(<const char*>payload, 8)))
@@ -363,7 +365,7 @@ cdef class Http2Core:
         return 1  # PRIORITY means nothing any more
 
     cdef int take_data(self, int flags, uint32_t number, const uint8_t* payload,
-                       Py_ssize_t length, list facts) except -1:  # hot
+                       Py_ssize_t length, list facts) except -1:
         cdef Stream stream
         cdef Py_ssize_t content = length
         if flags & PADDED:
@@ -394,7 +396,7 @@ cdef class Http2Core:
         return 1
 
     cdef int take_content(self, Stream stream, const uint8_t* content, Py_ssize_t length,
-                          bint ends, list facts) except -1:  # hot
+                          bint ends, list facts) except -1:
         if not stream.status:
             return self.broken(PROTOCOL_ERROR, "an answer without headers", facts)
         stream.received += length
@@ -415,7 +417,7 @@ cdef class Http2Core:
         return self.take_end(stream, facts) if ends else 1
 
     cdef int take_headers(self, int flags, uint32_t number, const uint8_t* payload,
-                          Py_ssize_t length, list facts) except -1:  # hot
+                          Py_ssize_t length, list facts) except -1:
         cdef Py_ssize_t padding = 0
         if flags & PADDED:
             if not length:
@@ -461,7 +463,7 @@ cdef class Http2Core:
         )
 
     cdef int take_block(self, uint32_t number, bint ends, const uint8_t* block,
-                        Py_ssize_t length, list facts) except -1:  # hot
+                        Py_ssize_t length, list facts) except -1:
         cdef Stream stream = self.streams.get(number)
         if stream is None:
             if self.is_idle(number):
@@ -471,7 +473,7 @@ cdef class Http2Core:
         return self.take_fields(stream, ends, block, length, facts)
 
     cdef int take_fields(self, Stream stream, bint ends, const uint8_t* block,
-                         Py_ssize_t length, list facts) except -1:  # hot
+                         Py_ssize_t length, list facts) except -1:
         """Read a header block; without a stream it is only checked to be one."""
         cdef AnswerHead head
         cdef dict headers = None if stream is None else {}
@@ -496,7 +498,7 @@ cdef class Http2Core:
         stream.expected = 0 if stream.is_head else -1 if head.status == 304 else head.promised
         return self.take_end(stream, facts) if ends else 1
 
-    cdef int take_end(self, Stream stream, list facts) except -1:  # hot
+    cdef int take_end(self, Stream stream, list facts) except -1:
         cdef bint is_partly_sent = stream.sent < PyBytes_GET_SIZE(stream.body)
         if stream.expected >= 0 and stream.expected != stream.received:
             return self.broken(PROTOCOL_ERROR, "an answer shorter than its content-length", facts)

@@ -26,6 +26,7 @@ __all__ = ["Http2Client"]
 class Http2Client(Http2Core):
     """A :class:`polyexec.clob.http2.Framing`; build it with ``new_framing("fast", ...)``."""
 
+    __slots__ = ()
     refusal = RequestRefused
 
     def receive(self, data: bytes) -> list[Event]:

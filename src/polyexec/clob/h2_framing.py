@@ -24,7 +24,6 @@ from polyexec.clob.http2 import (
     RequestRefused,
     Response,
     goaway_events,
-    quiet_hpack,
     stream_lost,
 )
 
@@ -60,7 +59,6 @@ class H2Client:
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         last_stream_id: int = LAST_STREAM_ID,
     ) -> None:
-        quiet_hpack()
         self.ready = False
         self.closing = ""
         self._authority = authority

@@ -176,6 +176,8 @@ def new_framing(
     last_stream_id : int
         Highest stream id that may be used; the protocol's own limit unless a test lowers it.
     """
+    # Also for the compiled one: a peer in this process (the paper exchange) decodes what we send.
+    quiet_hpack()
     # Imported here: both need the names above, and a bot loads the one that it uses.
     framing: type[Framing]
     if name == "fast" and IMPLEMENTATION == "fast":
