@@ -10,9 +10,9 @@ from polyexec.clob.http2 import Closing, ConnectionLost, Response, StreamLost
 from polyexec.enums import SentState
 from tests.conformance import compare, run
 from tests.conformance.scripts import Ask, GiveUp, script
-from tests.implementations import NOT_BUILT
+from tests.implementations import COMPILED
 
-pytestmark = NOT_BUILT
+pytestmark = COMPILED
 
 STREAMS = 3000
 

@@ -8,9 +8,9 @@ import pytest
 from hpack import Encoder
 
 from polyexec.clob.http2 import Framing, FramingName, Ready, new_framing
-from tests.implementations import NOT_BUILT
+from tests.implementations import COMPILED
 
-FRAMINGS = [pytest.param("fast", marks=NOT_BUILT), "h2"]
+FRAMINGS = [pytest.param("fast", marks=COMPILED), "h2"]
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 ACK, END_STREAM, END_HEADERS, PADDED, WITH_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20

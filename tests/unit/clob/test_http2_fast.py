@@ -3,7 +3,7 @@
 import pytest
 
 from polyexec.clob.http2 import ConnectionLost, RequestRefused, Response
-from tests.implementations import NOT_BUILT
+from tests.implementations import COMPILED
 
 from .framings import (
     CONTINUATION,
@@ -27,7 +27,7 @@ from .framings import (
     settings,
 )
 
-pytestmark = NOT_BUILT
+pytestmark = COMPILED
 
 CREDENTIALS = {
     "POLY_ADDRESS": "0x2c7536E3605D9C16a7a3D7b1898e529396a65c23",
