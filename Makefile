@@ -11,6 +11,7 @@ SECONDS ?= 60
 SESSIONS ?= 2000
 OPERATIONS ?= 1000000000
 ONLY ?= .
+STREAMS ?= 100000
 
 CYTHON_SOURCES := $(shell find src \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -print)
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --root-user-action ignore
@@ -24,7 +25,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm mutation groups-exhaustive clean
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm mutation groups-exhaustive conformance clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -99,6 +100,9 @@ mutation: $(DEV) ## Break the money code line by line and count the tests that n
 
 groups-exhaustive: $(DEV) ## Check exposure and worst loss of every way a group of three can go
 	@$(PY) -m tests.exhaustive.groups --seed $(SEED) $(ARGS)
+
+conformance: $(DEV) ## Compare both HTTP/2 framings: STREAMS=1000000 SEED=7; one case again: ARGS="--case 7:42"
+	@$(PY) -m tests.conformance.run --streams $(STREAMS) --seed $(SEED) $(ARGS)
 
 clean: ## Remove everything that was built or installed here
 	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate .mutation build dist docs/_build src/*.egg-info

@@ -38,6 +38,10 @@ def face_of(face: type, functions: Any) -> Any:
 PURE = load("pure")
 FAST = load("fast")
 NOT_BUILT = pytest.mark.skipif(FAST is None, reason="the extensions are not built")
+# For what has no twin: not built, or switched off.
+COMPILED = pytest.mark.skipif(
+    _impl.IMPLEMENTATION != "fast", reason="the compiled code is not in use"
+)
 BOTH = [
     pytest.param(PURE, id="pure"),
     pytest.param(FAST, id="fast", marks=NOT_BUILT),

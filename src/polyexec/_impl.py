@@ -47,13 +47,15 @@ MODULES = (
     "legs",
     "sizing",
 )
+# Compiled only: what stands in for them is a library, and who uses them chooses (clob.http2).
+WITHOUT_TWIN = ("fields", "hpack", "http2")
 
 
 def _wants_fast() -> bool:
     if os.environ.get("POLYEXEC_NO_EXTENSIONS", "0") not in {"", "0"}:
         return False
     try:
-        for module in MODULES:
+        for module in MODULES + WITHOUT_TWIN:
             importlib.import_module(f"polyexec._fast.{module}")
     except ModuleNotFoundError as error:
         # Not built is fine; built and missing something else is a fault to hear of.

@@ -36,6 +36,7 @@ __all__ = ["ExecutorConfig", "Mode", "Secret", "SellPolicy"]
 Mode: TypeAlias = Literal["live", "paper", "off"]
 JournalMode: TypeAlias = Literal["fsync", "os", "off"]
 SellPolicy: TypeAlias = Literal["skip", "buy_complement"]
+Http2Framing: TypeAlias = Literal["fast", "h2"]
 
 DEFAULT_CLOB_URL: Final = "https://clob.polymarket.com"
 
@@ -85,6 +86,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "max_quote_age_ms": ("MAX_QUOTE_AGE_MS",),
         "group_policy": ("GROUP_POLICY",),
         "sell_policy": ("SELL_POLICY",),
+        "http2": ("HTTP2_FRAMING",),
         "telegram_bot_token": ("TELEGRAM_BOT_TOKEN",),
         "telegram_chat_id": ("TELEGRAM_CHAT_ID",),
     }
@@ -170,6 +172,9 @@ class ExecutorConfig(Record):
         other settings of :class:`GroupPolicy` as they are by default.
     sell_policy : "skip" or "buy_complement"
         A SELL leg without the shares: skip the signal, or buy the complement, the same trade.
+    http2 : "fast" or "h2"
+        Who frames the order connection: our own compiled code, or the ``h2`` library, which also
+        stands in where nothing is compiled.
     engine_mode, executor_mode : "live", "paper" or "off"
         ``paper`` trades on an embedded paper exchange, whatever ``clob_url`` says.
     telegram_bot_token, telegram_chat_id, redis, database
@@ -195,6 +200,7 @@ class ExecutorConfig(Record):
         "follow_interval_s",
         "group_policy",
         "heartbeat",
+        "http2",
         "journal_folder",
         "journal_mode",
         "limits",
@@ -263,6 +269,7 @@ class ExecutorConfig(Record):
         "max_quote_age_ms",
         "group_policy",
         "sell_policy",
+        "http2",
         "engine_mode",
         "executor_mode",
         "telegram_bot_token",
@@ -303,6 +310,7 @@ class ExecutorConfig(Record):
     limits: RiskLimits
     group_policy: GroupPolicy
     sell_policy: SellPolicy
+    http2: Http2Framing
     engine_mode: Mode
     executor_mode: Mode
     telegram_bot_token: Secret
@@ -354,6 +362,7 @@ class ExecutorConfig(Record):
         max_quote_age_ms: int | None = None,
         group_policy: GroupPolicy | Iterable[str] = "hold",
         sell_policy: SellPolicy = "skip",
+        http2: Http2Framing = "fast",
         engine_mode: Mode = "live",
         executor_mode: Mode = "live",
         telegram_bot_token: str | Secret = "",
@@ -426,6 +435,7 @@ class ExecutorConfig(Record):
             limits=limits,
             group_policy=_group_policy(group_policy),
             sell_policy=_one_of("sell_policy", sell_policy, ("skip", "buy_complement")),
+            http2=_one_of("http2", http2, ("fast", "h2")),
             engine_mode=_one_of("engine_mode", engine_mode, ("live", "paper", "off")),
             executor_mode=_one_of("executor_mode", executor_mode, ("live", "paper", "off")),
             telegram_bot_token=_secret("telegram_bot_token", telegram_bot_token),

@@ -499,6 +499,7 @@ class BaseExecutor:
                 ssl_context=trust,
                 timeout_s=config.post_timeout_s,
                 warm_interval_s=config.warm_interval_s,
+                framing=config.http2,
                 chain_id=config.chain_id,
                 heartbeat=config.heartbeat,
                 now_s=self._now_s,

@@ -14,8 +14,15 @@ from polyexec.errors import (
 )
 
 from . import h2_server as faults
+from . import transport_tools
 from .h2_server import Peer, Request, until
 from .transport_tools import BODY, connected, error_of, post
+
+
+@pytest.fixture(params=["fast", "h2"], autouse=True)
+def framing(request, monkeypatch):
+    """Every fault meets both framings."""
+    monkeypatch.setattr(transport_tools, "FRAMING", request.param)
 
 
 def test_post_arrives_whole_and_its_answer_comes_back(run):

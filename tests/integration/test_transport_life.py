@@ -7,10 +7,12 @@ import os
 import socket
 import ssl
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
+from polyexec.clob.http2 import new_framing
 from polyexec.clob.pool import OrderTransport
 from polyexec.core.ports import Answer, Outcome
 from polyexec.errors import (
@@ -297,10 +299,13 @@ def test_second_connection_carries_on_while_the_first_is_replaced(run):
     run(body())
 
 
-def test_used_up_stream_ids_bring_a_new_connection(run):
+def test_used_up_stream_ids_bring_a_new_connection(run, monkeypatch):
+    monkeypatch.setattr(
+        "polyexec.clob.connection.new_framing", partial(new_framing, last_stream_id=3)
+    )
+
     async def body():
         async with connected() as (server, transport):
-            transport._usable[0]._framing._last_stream_id = 3
             assert isinstance(await post(transport), Answer)
             error = error_of(await post(transport))
             assert type(error) is NotSentError

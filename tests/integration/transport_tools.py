@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from polyexec.clob.http2 import FramingName
 from polyexec.clob.pool import OrderTransport
 from polyexec.core.ports import NoAnswer, Outcome
 from polyexec.errors import (
@@ -12,6 +13,7 @@ from polyexec.errors import (
 
 from .h2_server import H2Server, client_context
 
+FRAMING: FramingName = "fast"
 BODY = b"[" + b"x" * 2288 + b"]"
 
 
@@ -20,6 +22,7 @@ async def connected(**options: Any) -> AsyncIterator[tuple[H2Server, OrderTransp
     server_options = {
         k: options.pop(k) for k in ("max_concurrent", "window", "acknowledge") if k in options
     }
+    options.setdefault("framing", FRAMING)
     server = H2Server()
     for name, value in server_options.items():
         setattr(server, name, value)

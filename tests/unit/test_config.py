@@ -251,6 +251,8 @@ def test_bad_variable_is_refused_by_its_name_and_value(name: str, text: str) -> 
         ("signature_type", True),
         ("signature_type", 1.0),
         ("engine_mode", "rust"),
+        ("http2", "nghttp2"),
+        ("http2", None),
         ("executor_mode", None),
         ("clob_url", None),
         ("clob_url", "http://127.0.0.1:8080"),
@@ -289,6 +291,11 @@ def test_boundary_values_are_taken() -> None:
     assert config.warm_interval_s == 86_400
     assert config.signature_type is SignatureType.POLY_1271
     assert ExecutorConfig(clob_url="https://[::1]:8443").clob_url == "https://[::1]:8443"
+
+
+def test_framing_is_a_setting() -> None:
+    assert ExecutorConfig().http2 == "fast"
+    assert ExecutorConfig.from_env({"HTTP2_FRAMING": "h2"}).http2 == "h2"
 
 
 @pytest.mark.parametrize(("word", "mode"), [("rust", "live"), ("js", "off"), ("RUST", "live")])

@@ -21,11 +21,13 @@ from polyexec.clob.http2 import (
     Closing,
     ConnectionLost,
     Event,
-    Http2Client,
+    Framing,
+    FramingName,
     Ready,
     RequestRefused,
     Response,
     StreamLost,
+    new_framing,
 )
 from polyexec.clob.origin import Origin
 from polyexec.core.ports import Answer, AnswerCallback, NoAnswer, Outcome
@@ -63,13 +65,13 @@ class OrderConnection:
     ----------
     tls : ssl.SSLSocket
         Connected, hands shaken, non-blocking. The connection owns it from here.
-    framing : Http2Client
+    framing : Framing
         Fresh.
     timeout_s : float
         A request without an answer for so long is of unknown outcome.
     """
 
-    def __init__(self, tls: ssl.SSLSocket, framing: Http2Client, *, timeout_s: float) -> None:
+    def __init__(self, tls: ssl.SSLSocket, framing: Framing, *, timeout_s: float) -> None:
         self.retired = asyncio.Event()
         """Set when it takes no new requests. Wait for it on the loop."""
         self.reason = ""
@@ -410,7 +412,12 @@ class OrderConnection:
 
 
 async def open_connection(
-    origin: Origin, context: ssl.SSLContext, *, timeout_s: float, max_response_bytes: int
+    origin: Origin,
+    context: ssl.SSLContext,
+    *,
+    timeout_s: float,
+    max_response_bytes: int,
+    framing: FramingName = "fast",
 ) -> OrderConnection:
     """Connect, shake hands and wait for the peer's settings.
 
@@ -427,8 +434,8 @@ async def open_connection(
         raise NotSentError(f"TLS with {origin.authority} failed: {_describe(error)}") from error
     except (OSError, UnicodeError) as error:
         raise NotSentError(f"cannot connect to {origin.authority}: {_describe(error)}") from error
-    framing = Http2Client(origin.authority, max_response_bytes=max_response_bytes)
-    connection = OrderConnection(tls, framing, timeout_s=timeout_s)
+    fresh = new_framing(framing, origin.authority, max_response_bytes=max_response_bytes)
+    connection = OrderConnection(tls, fresh, timeout_s=timeout_s)
     try:
         await connection.start()
     except BaseException:

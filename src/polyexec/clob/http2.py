@@ -1,40 +1,42 @@
 """One HTTP/2 client connection without I/O: requests in, bytes out; bytes in, verdicts out.
 
-``h2`` does the framing. The class below is the seam: the I/O layer sees five methods and five
-events, so another framing can take its place without touching sockets or verdicts.
+This is the seam: the I/O layer sees a :class:`Framing` and its events, whichever of the two
+framings is behind it. ``fast`` is compiled and our own, ``h2`` stands on the library of that name.
+What a reset or a GOAWAY means for a request is decided here, for both.
 """
 
 import logging
-from collections.abc import Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Literal, Protocol, TypeAlias
 
-import h2.config
-import h2.connection
-import h2.events
-import h2.exceptions
-import h2.settings
 import msgspec
-from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
+from polyexec._impl import IMPLEMENTATION
 from polyexec.enums import SentState
 
 __all__ = [
     "Closing",
     "ConnectionLost",
     "Event",
-    "Http2Client",
+    "Framing",
+    "FramingName",
+    "Pong",
     "Ready",
     "RequestRefused",
     "Response",
     "StreamLost",
+    "goaway_events",
+    "new_framing",
     "quiet_hpack",
+    "stream_lost",
 ]
 
-_FRAME_HEADER = 9
-_MAX_FRAME = 16_384
-_GOAWAY = 0x7
+FramingName: TypeAlias = Literal["fast", "h2"]
+
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+LAST_STREAM_ID = 2**31 - 1
+
 _REFUSED_STREAM = 0x7
-_CANCEL = 0x8
 _ERROR_NAMES = (
     "NO_ERROR",
     "PROTOCOL_ERROR",
@@ -67,7 +69,7 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """A complete answer."""
+    """A complete answer. Of a header that comes twice the last one counts."""
 
     stream_id: int
     status: int
@@ -89,84 +91,40 @@ class Closing(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Pong(msgspec.Struct, frozen=True):
+    """The peer answers a PING, ours if it sends the payload back."""
+
+    payload: bytes
+
+
 class ConnectionLost(msgspec.Struct, frozen=True):
     """Nothing more can be read; every request in flight is of unknown outcome."""
 
     reason: str
 
 
-Event: TypeAlias = Ready | Response | StreamLost | Closing | ConnectionLost
+Event: TypeAlias = Ready | Response | StreamLost | Closing | Pong | ConnectionLost
 
 
-class _Stream:
-    __slots__ = ("body", "headers", "status", "unsent")
+class Framing(Protocol):
+    """Client side of one connection. Not thread-safe: the caller holds the lock."""
 
-    def __init__(self, unsent: bytes) -> None:
-        self.unsent = unsent
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.body = bytearray()
+    closing: str
+    """Why it takes no request; empty while it does."""
 
-
-class Http2Client:
-    """Client side of one connection. Not thread-safe: the caller holds the lock.
-
-    Parameters
-    ----------
-    authority : str
-        What ``:authority`` says.
-    max_response_bytes : int
-        A longer answer breaks the connection instead of filling the memory.
-    last_stream_id : int
-        Highest stream id that may be used; the protocol's own limit unless a test lowers it.
-    """
-
-    def __init__(
-        self,
-        authority: str,
-        *,
-        max_response_bytes: int = 4 * 1024 * 1024,
-        last_stream_id: int = 2**31 - 1,
-    ) -> None:
-        quiet_hpack()
-        self.ready = False
-        self.closing = ""
-        self._authority = authority
-        self._max_response_bytes = max_response_bytes
-        self._last_stream_id = last_stream_id
-        self._next_stream_id = 1
-        self._streams: dict[int, _Stream] = {}
-        self._buffer = bytearray()
-        self._lost = False
-        # header_encoding None: bytes come out, so odd bytes from the peer cannot fail to decode.
-        self._h2 = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=True, header_encoding=None)
-        )
-        codes = h2.settings.SettingCodes
-        self._h2.local_settings = h2.settings.Settings(
-            client=True,
-            initial_values={
-                codes.ENABLE_PUSH: 0,
-                codes.MAX_CONCURRENT_STREAMS: 100,
-                codes.INITIAL_WINDOW_SIZE: 1024 * 1024,
-                codes.MAX_HEADER_LIST_SIZE: 65_536,
-            },
-        )
+    @property
+    def ready(self) -> bool:
+        """Whether the peer's settings are here."""
 
     @property
     def in_flight(self) -> int:
         """Requests without a complete answer."""
-        return len(self._streams)
 
     def start(self) -> None:
         """Put preface and SETTINGS into the output."""
-        self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(8 * 1024 * 1024)
 
     def take_output(self) -> bytes:
         """Return the bytes to write, once."""
-        data: bytes = self._h2.data_to_send()
-        return data
 
     def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> int:
         """Put a whole request into the output and return its stream id.
@@ -178,175 +136,103 @@ class Http2Client:
         RequestRefused
             The connection cannot take it; nothing of it is in the output.
         """
-        if self.closing:
-            raise RequestRefused(self.closing)
-        if not self.ready:
-            raise RequestRefused("the peer has not sent its settings yet")
-        stream_id = self._next_stream_id
-        if stream_id > self._last_stream_id:
-            self.closing = "the stream ids of the connection are used up"
-            raise RequestRefused(self.closing)
-        fields: list[HeaderTuple] = [
-            HeaderTuple(":method", method),
-            HeaderTuple(":scheme", "https"),
-            HeaderTuple(":authority", self._authority),
-            HeaderTuple(":path", path),
-        ]
-        if body:
-            fields.append(HeaderTuple("content-type", "application/json"))
-            fields.append(HeaderTuple("content-length", str(len(body))))
-        # Never indexed: credentials must not enter a compression table, ours or a proxy's.
-        fields.extend(NeverIndexedHeaderTuple(k.lower(), v) for k, v in headers.items())
-        try:
-            self._h2.send_headers(stream_id, fields, end_stream=not body)
-        except h2.exceptions.TooManyStreamsError:
-            raise RequestRefused("the peer's limit of concurrent requests is reached") from None
-        except h2.exceptions.H2Error as error:
-            # The encoder may be out of step with the peer now: do not use it again.
-            self.closing = f"request could not be framed ({type(error).__name__})"
-            self._h2.clear_outbound_data_buffer()
-            raise RequestRefused(self.closing) from None
-        self._next_stream_id += 2
-        self._streams[stream_id] = stream = _Stream(body)
-        if body:
-            self._send_body(stream_id, stream)
-        return stream_id
 
     def receive(self, data: bytes) -> list[Event]:
         """Read what the peer sent; whatever it is, the answer is events, never an exception."""
-        events: list[Event] = []
-        buffer = self._buffer
-        buffer += data
-        position = 0
-        # Frame by frame: h2 drops the events of good frames when a bad one follows in the same
-        # read, and it cannot go on after a GOAWAY, which promises answers to older requests.
-        while not self._lost and len(buffer) - position >= _FRAME_HEADER:
-            length = int.from_bytes(buffer[position : position + 3], "big")
-            if length > _MAX_FRAME:
-                self._lose(f"frame of {length} bytes", events)
-                break
-            end = position + _FRAME_HEADER + length
-            if end > len(buffer):
-                break
-            frame = bytes(buffer[position:end])
-            position = end
-            try:
-                if frame[3] == _GOAWAY:
-                    self._receive_goaway(frame, events)
-                else:
-                    self._receive_frame(frame, events)
-            except Exception as error:  # a peer's bytes must never raise into a strategy
-                self._lose(f"protocol error ({type(error).__name__})", events)
-        del buffer[:position]
-        return events
 
     def cancel(self, stream_id: int) -> None:
         """Give up waiting for an answer, so that it no longer counts as in flight."""
-        if self._streams.pop(stream_id, None) is not None and not self._lost:
-            try:
-                self._h2.reset_stream(stream_id, _CANCEL)
-            except h2.exceptions.H2Error:
-                pass  # the peer closed the stream meanwhile
+
+    def ping(self, payload: bytes) -> None:
+        """Put a PING of 8 bytes into the output; the peer's answer is a :class:`Pong`.
+
+        Raises
+        ------
+        ValueError
+            ``payload`` is of another length.
+        """
 
     def close(self) -> None:
         """Put a GOAWAY into the output."""
-        if not self._lost:
-            self._lost = True
-            self.closing = self.closing or "closed"
-            self._h2.close_connection()
-
-    def _send_body(self, stream_id: int, stream: _Stream) -> None:
-        while stream.unsent:
-            room = min(
-                self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size
-            )
-            if room <= 0:
-                return
-            chunk, stream.unsent = stream.unsent[:room], stream.unsent[room:]
-            self._h2.send_data(stream_id, chunk, end_stream=not stream.unsent)
-
-    def _receive_frame(self, frame: bytes, events: list[Event]) -> None:
-        for event in self._h2.receive_data(frame):
-            if isinstance(event, h2.events.ResponseReceived):
-                stream = self._streams.get(event.stream_id)
-                if stream is not None:
-                    fields = [(_text(k), _text(v)) for k, v in event.headers or ()]
-                    stream.headers = dict(fields)
-                    stream.status = int(stream.headers.pop(":status"))
-            elif isinstance(event, h2.events.DataReceived):
-                self._receive_body(event, events)
-            elif isinstance(event, h2.events.StreamEnded):
-                ended = self._streams.pop(event.stream_id, None)
-                if ended is not None:
-                    events.append(
-                        Response(event.stream_id, ended.status, ended.headers, bytes(ended.body))
-                    )
-                    if ended.unsent:
-                        # Answered before the body was complete: the rest is of no use.
-                        self._h2.reset_stream(event.stream_id, _CANCEL)
-            elif isinstance(event, h2.events.StreamReset):
-                self._receive_reset(event, events)
-            elif isinstance(event, h2.events.RemoteSettingsChanged):
-                if not self.ready:
-                    self.ready = True
-                    events.append(Ready())
-                self._continue_bodies()
-            elif isinstance(event, h2.events.WindowUpdated):
-                self._continue_bodies()
-
-    def _receive_body(self, event: h2.events.DataReceived, events: list[Event]) -> None:
-        stream = self._streams.get(event.stream_id)
-        if stream is None:
-            return
-        stream.body += event.data or b""
-        if len(stream.body) > self._max_response_bytes:
-            self._lose(f"answer longer than {self._max_response_bytes} bytes", events)
-        elif event.flow_controlled_length:
-            self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-
-    def _receive_reset(self, event: h2.events.StreamReset, events: list[Event]) -> None:
-        stream = self._streams.pop(event.stream_id, None)
-        if stream is None:
-            return
-        code = int(event.error_code or 0)
-        refused = bool(event.remote_reset) and code == _REFUSED_STREAM and not stream.status
-        events.append(
-            StreamLost(
-                event.stream_id,
-                SentState.NO if refused else SentState.MAYBE,
-                f"stream reset by the peer with {_error_name(code)}"
-                + (" in the middle of the answer" if stream.status else ""),
-            )
-        )
-
-    def _receive_goaway(self, frame: bytes, events: list[Event]) -> None:
-        payload = frame[_FRAME_HEADER:]
-        if len(payload) < 8 or int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF:
-            self._lose("malformed GOAWAY", events)
-            return
-        last = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF
-        name = _error_name(int.from_bytes(payload[4:8], "big"))
-        self.closing = f"the peer is closing the connection (GOAWAY {name})"
-        events.append(Closing(self.closing))
-        for stream_id in [s for s in self._streams if s > last]:
-            del self._streams[stream_id]
-            reason = f"GOAWAY {name}: the peer processed nothing after stream {last}"
-            events.append(StreamLost(stream_id, SentState.NO, reason))
-
-    def _continue_bodies(self) -> None:
-        for stream_id, stream in self._streams.items():
-            if stream.unsent:
-                self._send_body(stream_id, stream)
-
-    def _lose(self, reason: str, events: list[Event]) -> None:
-        self._lost = True
-        self.closing = reason
-        self._streams.clear()
-        events.append(ConnectionLost(reason))
 
 
-def _text(value: bytes | str) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else value
+def new_framing(
+    name: FramingName,
+    authority: str,
+    *,
+    max_response_bytes: int = MAX_RESPONSE_BYTES,
+    last_stream_id: int = LAST_STREAM_ID,
+) -> Framing:
+    """Return a fresh connection; ``h2`` stands in for ``fast`` where nothing is compiled.
+
+    Parameters
+    ----------
+    name : "fast" or "h2"
+        Which framing.
+    authority : str
+        What ``:authority`` says.
+    max_response_bytes : int
+        A longer answer breaks the connection instead of filling the memory.
+    last_stream_id : int
+        Highest stream id that may be used; the protocol's own limit unless a test lowers it.
+    """
+    # Also for the compiled one: a peer in this process (the paper exchange) decodes what we send.
+    quiet_hpack()
+    # Imported here: both need the names above, and a bot loads the one that it uses.
+    framing: type[Framing]
+    if name == "fast" and IMPLEMENTATION == "fast":
+        from polyexec.clob.fast_framing import Http2Client as framing  # noqa: PLC0415
+    else:
+        from polyexec.clob.h2_framing import H2Client as framing  # noqa: PLC0415
+    return framing(  # type: ignore[call-arg]
+        authority, max_response_bytes=max_response_bytes, last_stream_id=last_stream_id
+    )
+
+
+def stream_lost(stream_id: int, code: int, *, heard: bool, by_peer: bool = True) -> StreamLost:
+    """Return what a reset means.
+
+    Parameters
+    ----------
+    code : int
+        The error code of the reset.
+    heard : bool
+        Whether any answer had begun, a provisional one included. Who has answered has read the
+        request, whatever it says later.
+    by_peer : bool
+        Whether the peer reset it, or we did as the peer broke a rule of this stream.
+    """
+    refused = by_peer and code == _REFUSED_STREAM and not heard
+    return StreamLost(
+        stream_id,
+        SentState.NO if refused else SentState.MAYBE,
+        f"stream reset {'by the peer' if by_peer else 'by us'} with {_error_name(code)}"
+        + (" in the middle of the answer" if heard else ""),
+    )
+
+
+def goaway_events(
+    last: int, code: int, dropped: Iterable[tuple[int, bool]]
+) -> tuple[Closing, list[StreamLost]]:
+    """Return what a GOAWAY means.
+
+    Parameters
+    ----------
+    last : int
+        The last stream that the peer processed, or may still.
+    code : int
+        The error code of the GOAWAY.
+    dropped : iterable of (stream id, heard)
+        The requests after ``last``, and whether an answer to them had begun.
+    """
+    name = _error_name(code)
+    lost = []
+    for stream_id, heard in dropped:
+        reason = f"GOAWAY {name}: the peer processed nothing after stream {last}"
+        if heard:
+            reason += ", and had begun to answer this one"
+        lost.append(StreamLost(stream_id, SentState.MAYBE if heard else SentState.NO, reason))
+    return Closing(f"the peer is closing the connection (GOAWAY {name})"), lost
 
 
 def _error_name(code: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from polyexec.clob.connection import OrderConnection, deliver, open_connection, outcome_future
+from polyexec.clob.http2 import FramingName
 from polyexec.clob.origin import default_ssl_context, parse_origin
 from polyexec.core.ports import Answer, AnswerCallback, NoAnswer, Outcome
 from polyexec.errors import ConfigError, NotSentError, TransportError, UsageError
@@ -44,6 +45,8 @@ class OrderTransport:
         A longer answer is dropped with its connection.
     on_warm : callable or None
         Called on the loop with every answer to a warming request, and the seconds that it took.
+    framing : "fast" or "h2"
+        Our own compiled HTTP/2, or the one of the ``h2`` library.
 
     Raises
     ------
@@ -63,6 +66,7 @@ class OrderTransport:
         warm_path: str = "/ok",
         max_response_bytes: int = 4 * 1024 * 1024,
         on_warm: Callable[[Answer, float], None] | None = None,
+        framing: FramingName = "fast",
     ) -> None:
         if not 1 <= size <= _MAX_CONNECTIONS:
             raise ConfigError(f"size: {size} is not between 1 and {_MAX_CONNECTIONS} connections")
@@ -82,6 +86,7 @@ class OrderTransport:
         self._warm_path = warm_path
         self._max_response_bytes = max_response_bytes
         self._on_warm = on_warm
+        self._framing: FramingName = framing
         # Replaced whole by the loop's thread, so that any thread may read it without a lock.
         self._usable: tuple[OrderConnection, ...] = ()
         self._draining: set[OrderConnection] = set()
@@ -206,6 +211,7 @@ class OrderTransport:
                     self._context,
                     timeout_s=self._timeout_s,
                     max_response_bytes=self._max_response_bytes,
+                    framing=self._framing,
                 )
         except TimeoutError:
             raise NotSentError(

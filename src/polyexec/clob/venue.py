@@ -11,6 +11,7 @@ from polyexec.clob.client import ClobClient
 from polyexec.clob.clock import ServerClock
 from polyexec.clob.connection import deliver
 from polyexec.clob.heartbeat import Heartbeat
+from polyexec.clob.http2 import FramingName
 from polyexec.clob.limits import RateLimits
 from polyexec.clob.markets import MarketCache
 from polyexec.clob.pool import OrderTransport
@@ -63,6 +64,8 @@ class ClobVenue:
         credentials after about 10 s.
     market_age_s : float
         How long a market's record may be used.
+    framing : "fast" or "h2"
+        Our own compiled HTTP/2, or the one of the ``h2`` library.
 
     Attributes
     ----------
@@ -97,6 +100,7 @@ class ClobVenue:
         connections: int = 1,
         heartbeat: bool = False,
         market_age_s: float = 60.0,
+        framing: FramingName = "fast",
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self.maker_address = maker_address or signer_address
@@ -111,6 +115,7 @@ class ClobVenue:
             # Tells the time, and is in the general limit alone.
             warm_path="/time",
             on_warm=self._on_warm,
+            framing=framing,
         )
         self.client = ClobClient(
             url,

@@ -12,18 +12,33 @@ from hypothesis import strategies as st
 from polyexec.clob.http2 import (
     Closing,
     ConnectionLost,
-    Http2Client,
     Ready,
     RequestRefused,
     Response,
     StreamLost,
+    new_framing,
 )
 from polyexec.enums import SentState
+
+from .framings import FRAMINGS
+
+FRAMING = "the fixture sets it"
+
+
+@pytest.fixture(params=FRAMINGS, autouse=True)
+def framing(request, monkeypatch):
+    """Every test runs over both framings."""
+    monkeypatch.setattr(f"{__name__}.FRAMING", request.param)
+    return request.param
+
+
+def fresh(**options):
+    return new_framing(FRAMING, "host", **options)
 
 
 def pair(**options):
     """A client whose handshake with an ``h2`` server is done."""
-    client = Http2Client("host", **options)
+    client = fresh(**options)
     server = h2.connection.H2Connection(
         h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
     )
@@ -47,7 +62,7 @@ def answered_bytes():
 
 
 def test_request_is_refused_before_the_settings_of_the_peer():
-    client = Http2Client("host")
+    client = fresh()
     client.start()
     with pytest.raises(RequestRefused, match="settings"):
         client.request("GET", "/ok", {}, b"")
@@ -128,11 +143,12 @@ def test_illegal_frame_loses_the_connection(frame):
         client.request("GET", "/ok", {}, b"")
 
 
-def test_unframable_header_refuses_and_retires():
+def test_unframable_header_is_refused():
     client, _ = pair()
-    with pytest.raises(RequestRefused, match="could not be framed"):
+    with pytest.raises(RequestRefused, match=r"could not be framed|may not be sent"):
         client.request("GET", "/ok", {":odd": "pseudo-header"}, b"")
-    assert client.closing
+    # The encoder of h2 may be out of step with the peer now; ours has no state.
+    assert bool(client.closing) is (FRAMING == "h2")
     assert client.take_output() == b""
     assert client.in_flight == 0
 
