@@ -42,6 +42,7 @@ __all__ = [
     "parse_order_page",
     "parse_price",
     "parse_tick",
+    "parse_trade",
     "parse_trade_page",
 ]
 
@@ -57,7 +58,7 @@ _ORDER_STATES = {
     "UNMATCHED": LegState.UNMATCHED,
     "CANCELED": LegState.CANCELLED,
     "CANCELLED": LegState.CANCELLED,
-    "CANCELED_MARKET_RESOLVED": LegState.CANCELLED,
+    "CANCELED_EXPIRED_ORDER": LegState.EXPIRED,
     "EXPIRED": LegState.EXPIRED,
     "INVALID": LegState.REJECTED,
 }
@@ -280,7 +281,7 @@ def parse_order(value: Any) -> OrderStatus:
     fields = _object(value, "the order")
     word = _string(fields, "status").upper().removeprefix("ORDER_STATUS_")
     filled = _read(fields, "size_matched", to_micro) if "size_matched" in fields else 0
-    state = _ORDER_STATES.get(word, LegState.UNKNOWN)
+    state = _order_state(word)
     if state is LegState.LIVE and filled:
         state = LegState.PARTIAL
     trades = fields.get("associate_trades") or []
@@ -297,6 +298,12 @@ def parse_order(value: Any) -> OrderStatus:
         if isinstance(trades, list)
         else (),
     )
+
+
+def _order_state(word: str) -> LegState:
+    # The reason may follow, as one word or as a whole sentence.
+    reasoned = LegState.CANCELLED if word.startswith("CANCELED") else LegState.UNKNOWN
+    return _ORDER_STATES.get(word, reasoned)
 
 
 def parse_order_page(value: Any) -> Page:
