@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from polyexec.account import build_signer
 from polyexec.clob.client import ClobClient
+from polyexec.clob.user_channel import UserChannel
 from polyexec.clob.venue import ClobVenue
 from polyexec.config import ExecutorConfig, default_journal_folder
 from polyexec.core.auth import ApiCredentials
@@ -47,6 +48,7 @@ from polyexec.errors import (
 )
 from polyexec.following import Follower
 from polyexec.grouping import GroupKeeper
+from polyexec.listening import OrderListener, open_listener
 from polyexec.models import (
     ArbSignal,
     LegsSignal,
@@ -127,6 +129,7 @@ class BaseExecutor:
         self._queue_ready: asyncio.Event | None = None
         self._follower: Follower | None = None
         self._keeper: GroupKeeper | None = None
+        self._listener: OrderListener | None = None
         self._risk = RiskGuard(config.limits)
         self._dropped = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -177,6 +180,11 @@ class BaseExecutor:
         if self._exchange is None:
             raise UsageError("no embedded exchange: open an executor with executor_mode='paper'")
         return self._exchange
+
+    @property
+    def user_channel(self) -> UserChannel | None:
+        """The connection that tells of our orders; None: not open, or not listening."""
+        return self._listener.channel if self._listener is not None else None
 
     @property
     def trading_enabled(self) -> bool:
@@ -381,6 +389,8 @@ class BaseExecutor:
                 self._keeper.answered(plan, result, lambda last: self._finish(submission, last))
             if result.unknown_orders and self._follower is not None:
                 self._follower.wake()
+            if self._listener is not None:
+                self._listener.answered(plan.batch.order_ids, plan.started_ns)
 
         self._count_waiting(+1)
         self._post(plan.batch, on_outcome)
@@ -463,13 +473,16 @@ class BaseExecutor:
             publisher.bind(self._loop)
         config = self._config
         url, trust = config.clob_url, config.ssl_context
+        ws_url, ws_trust = config.channels_url, config.ssl_context
         if self._venue is None and config.executor_mode == "paper":
             from polyexec.paper import PaperExchange  # noqa: PLC0415  a live bot needs none of it
 
             self._exchange = PaperExchange(clock=self._clock.time_ms, chain_id=config.chain_id)
             await self._exchange.start()
             url, trust = self._exchange.url, self._exchange.ssl_context
+            ws_url, ws_trust = self._exchange.ws_url, self._exchange.ssl_context
         credentials = await self._credentials()
+        listens = self._venue is None and self._wants_user_channel(ws_url)
         if self._venue is None:
             self._venue = ClobVenue(
                 url,
@@ -527,6 +540,17 @@ class BaseExecutor:
             asyncio.create_task(self._drain_queue(self._queue_ready)),
             *self._follower.start(),
         ]
+        if listens and isinstance(self._venue, ClobVenue):
+            self._listener, tasks = open_listener(
+                config,
+                self._venue,
+                ws_url=ws_url,
+                ssl_context=ws_trust,
+                credentials=credentials,
+                tracker=self._tracker,
+                clock=self._clock,
+            )
+            self._tasks += tasks
         if config.executor_mode != "off":
             await self._refresh_balance()
             self._follower.wake()
@@ -587,6 +611,15 @@ class BaseExecutor:
             signer=build_signer(config.replace(presign=0)),
             clock=self._clock,
         )
+
+    def _wants_user_channel(self, ws_url: str) -> bool:
+        config = self._config
+        if config.executor_mode == "off" or not ws_url:
+            return False
+        if config.user_channel is not None:
+            return config.user_channel
+        # Other servers on this machine are somebody's tests, mostly without WebSockets.
+        return self._exchange is not None or not config.is_loopback
 
     def _skip_queue(self) -> None:
         with self._queue_lock:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from polyexec.clob.client import ClobClient
 from polyexec.clob.pool import OrderTransport
 from polyexec.core.auth import ApiCredentials, L2Signer
+from polyexec.core.fills import FillBook
 from polyexec.core.ports import AnswerCallback, BalanceSnapshot, Fill, OrderBatch, OrderStatus
 from polyexec.enums import SignatureType
 from polyexec.models import Market, OrderId, TokenId
@@ -61,6 +62,8 @@ class ClobVenue:
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self.maker_address = maker_address or signer_address
+        self.fills: FillBook | None = None
+        """What the user channel tells as well: :meth:`fetch_fills` puts the two together."""
         self.transport = OrderTransport(
             url,
             ssl_context=ssl_context,
@@ -113,6 +116,10 @@ class ClobVenue:
 
     async def fetch_fills(self, order_id: OrderId) -> tuple[Fill, ...]:
         """Return every match of one of our orders."""
+        fills = await self._fetch_fills(order_id)
+        return fills if self.fills is None else self.fills.complete(order_id, fills)
+
+    async def _fetch_fills(self, order_id: OrderId) -> tuple[Fill, ...]:
         order = await self.client.order(order_id)
         if order is not None and order.trade_ids:
             lists = await asyncio.gather(

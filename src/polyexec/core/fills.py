@@ -19,6 +19,7 @@ from polyexec.models import OrderId
 __all__ = ["FillBook", "OrderRecord", "settlement_of"]
 
 _MOST_ORDERS: Final = 10_000
+_MOST_STRANGERS: Final = 2_000
 _View: TypeAlias = tuple[Fill, ...]
 
 
@@ -59,23 +60,27 @@ class FillBook:
 
     Parameters
     ----------
-    most_orders : int
-        Beyond so many the order that was heard of longest ago is forgotten. It may be somebody
-        else's: news come before the answer that says whose an order is.
+    most_orders, most_strangers : int
+        Beyond so many the order that was heard of longest ago is forgotten. A stranger is one that
+        nobody has asked for yet: a counterparty's, or ours before the answer to its POST.
     """
 
-    def __init__(self, most_orders: int = _MOST_ORDERS) -> None:
+    def __init__(
+        self, most_orders: int = _MOST_ORDERS, most_strangers: int = _MOST_STRANGERS
+    ) -> None:
         self._most_orders = most_orders
+        self._most_strangers = most_strangers
         self._lock = threading.Lock()
         self._orders: OrderedDict[OrderId, _Heard] = OrderedDict()
+        self._strangers: OrderedDict[OrderId, _Heard] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._orders)
+        return len(self._orders) + len(self._strangers)
 
     def record(self, order_id: OrderId) -> OrderRecord:
         """Return what is known of an order; of one that was never heard of, nothing."""
         with self._lock:
-            heard = self._orders.get(order_id)
+            heard = self._orders.get(order_id) or self._strangers.get(order_id)
             if heard is None:
                 return OrderRecord()
             fills = sorted((f for view in heard.views.values() for f in view), key=_identity)
@@ -100,14 +105,14 @@ class FillBook:
     def complete(self, order_id: OrderId, fills: Sequence[Fill]) -> tuple[Fill, ...]:
         """Take in all fills of an order, as asked for; return them with what else is known."""
         with self._lock:
+            self._own(order_id)
             self._merge(order_id, [fill for fill in fills if fill.order_id == order_id])
-            self._heard(order_id).is_complete = True
         return self.record(order_id).fills
 
     def expect(self, order_id: OrderId) -> None:
         """Say that everything about an order since it was sent has been listened to."""
         with self._lock:
-            self._heard(order_id).is_complete = True
+            self._own(order_id)
 
     def missed(self) -> None:
         """Say that news may have been missed: no order is complete any more."""
@@ -115,14 +120,20 @@ class FillBook:
             for heard in self._orders.values():
                 heard.is_complete = False
 
+    def _own(self, order_id: OrderId) -> None:
+        heard = self._strangers.pop(order_id, None) or self._orders.get(order_id) or _Heard()
+        heard.is_complete = True
+        self._orders[order_id] = heard
+        self._orders.move_to_end(order_id)
+        if len(self._orders) > self._most_orders:
+            self._orders.popitem(last=False)
+
     def _heard(self, order_id: OrderId) -> _Heard:
-        heard = self._orders.get(order_id)
+        heard = self._orders.get(order_id) or self._strangers.get(order_id)
         if heard is None:
-            heard = self._orders[order_id] = _Heard()
-            if len(self._orders) > self._most_orders:
-                self._orders.popitem(last=False)
-        else:
-            self._orders.move_to_end(order_id)
+            heard = self._strangers[order_id] = _Heard()
+            if len(self._strangers) > self._most_strangers:
+                self._strangers.popitem(last=False)
         return heard
 
     def _merge(self, order_id: OrderId, fills: Sequence[Fill]) -> bool:
