@@ -345,7 +345,8 @@ def parse_trade(value: Any) -> tuple[Fill, ...]:
 
 
 def _maker_fill(maker: Mapping[str, Any], taker: Fill) -> Fill:
-    token_id = TokenId(maker.get("asset_id") or taker.token_id)
+    named = maker.get("asset_id")
+    token_id = TokenId(_string(maker, "asset_id")) if named else taker.token_id
     return msgspec.structs.replace(
         taker,
         order_id=OrderId(_string(maker, "order_id")),
