@@ -37,6 +37,7 @@ _MAX_MESSAGE: Final = 4 * 1024 * 1024
 _FIRST_BACKOFF_S: Final = 0.25
 _MAX_BACKOFF_S: Final = 30.0
 _CLOSE_S: Final = 1.0
+_LEAST_PINGS: Final = 2
 _BY_TYPE: Final = {"PLACEMENT": "LIVE", "UPDATE": "LIVE", "CANCELLATION": "CANCELED"}
 
 # The first frame is made of secrets, and the library logs frames when debugging.
@@ -196,6 +197,7 @@ class UserChannel:
         self._since_ns: int | None = None
         self._heard_ms = 0
         self._heard_s = 0.0
+        self._unanswered = 0
         self._pong = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -327,6 +329,7 @@ class UserChannel:
         """Take in messages; return why they ended."""
         loop = asyncio.get_running_loop()
         self._heard_s = loop.time()
+        self._unanswered = 0
         while True:
             try:
                 message = await connection.recv()
@@ -334,6 +337,7 @@ class UserChannel:
                 close = error.rcvd
                 return f"closed with {close.code} {close.reason}" if close else "connection lost"
             self._heard_s = loop.time()
+            self._unanswered = 0
             if self.is_connected:
                 self._heard_ms = self._time_ms()
             if message == "PONG":
@@ -358,12 +362,15 @@ class UserChannel:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._ping_interval_s)
-            if loop.time() - self._heard_s > self._silence_s:
+            # Not by the time alone: a loop that was held up has not looked.
+            is_late = loop.time() - self._heard_s > self._silence_s
+            if is_late and self._unanswered >= _LEAST_PINGS:
                 self.counts.silences += 1
                 return f"silent for more than {self._silence_s:g} s"
             if self._events.is_owed:
                 self.counts.freezes += 1
                 return "events that are due do not come"
+            self._unanswered += 1
             try:
                 await connection.send("PING")
             except ConnectionClosed:
