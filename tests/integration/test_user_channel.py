@@ -20,7 +20,7 @@ from polyexec.paper import PaperExchange, PaperMarket
 from .h2_server import _CERT, client_context, until
 
 Run = Callable[[Any], Any]
-KEY, OTHER_KEY = "0x" + "17" * 32, "0x" + "18" * 32
+KEY = "0x" + "17" * 32
 ADDRESS = px.OrderSigner(KEY).address
 SECRET = "c2VjcmV0LXRoYXQtbXVzdC1ub3Qtc2hvdw=="
 CREDENTIALS = ApiCredentials("key-id", SECRET, "pass-phrase-that-must-not-show")
@@ -419,6 +419,20 @@ def test_a_bot_of_the_same_account_does_not_disturb(run: Run) -> None:
                 assert executor.ledger.balance(market.yes) == 0
 
     run(main())
+
+
+async def test_credentials_are_in_no_log_at_any_level(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with PaperExchange() as exchange:
+        credentials = exchange.credentials(KEY)
+        async with listening(exchange.ws_url, exchange.ssl_context, credentials) as (channel, _):
+            await until(lambda: channel.counts.backfills)
+            exchange.channels.cut()
+            await until(lambda: channel.counts.connects == 2)
+    shown = "\n".join([caplog.text, *(str(record.__dict__) for record in caplog.records)])
+    assert "user_channel_up" in shown
+    assert credentials.secret not in shown
+    assert credentials.passphrase not in shown
 
 
 async def test_paper_mode_listens_and_off_mode_does_not() -> None:
