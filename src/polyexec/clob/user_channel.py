@@ -332,7 +332,7 @@ class UserChannel:
         self._unanswered = 0
         while True:
             try:
-                message = await connection.recv()
+                message = await connection.recv(decode=False)
             except ConnectionClosed as error:
                 close = error.rcvd
                 return f"closed with {close.code} {close.reason}" if close else "connection lost"
@@ -340,7 +340,7 @@ class UserChannel:
             self._unanswered = 0
             if self.is_connected:
                 self._heard_ms = self._time_ms()
-            if message == "PONG":
+            if message == b"PONG":
                 self._pong.set()
             else:
                 self._take(decode_events(message))
