@@ -33,6 +33,7 @@ LAYERS = {
         "submission",
         "dispatch",
         "following",
+        "listening",
         "grouping",
         "reconciliation",
         "recovery",

@@ -9,6 +9,7 @@ is loaded when it is first used.
 from polyexec import paper, sync
 from polyexec.build import build_info
 from polyexec.clob.client import ClobClient
+from polyexec.clob.user_channel import ChannelCounts, UserChannel, UserEvents
 from polyexec.clob.venue import ClobVenue
 from polyexec.config import ExecutorConfig, Secret
 from polyexec.core.amounts import apply_slippage, limit_amounts, market_amounts, taker_fee
@@ -84,6 +85,7 @@ __all__ = [
     "ArbSignal",
     "AuthError",
     "BalanceSnapshot",
+    "ChannelCounts",
     "ClobClient",
     "ClobVenue",
     "Clock",
@@ -138,6 +140,8 @@ __all__ = [
     "TransportError",
     "UnexpectedResponseError",
     "UsageError",
+    "UserChannel",
+    "UserEvents",
     "Venue",
     "VenueError",
     "VenueMode",

@@ -39,6 +39,7 @@ SellPolicy: TypeAlias = Literal["skip", "buy_complement"]
 Http2Framing: TypeAlias = Literal["fast", "h2"]
 
 DEFAULT_CLOB_URL: Final = "https://clob.polymarket.com"
+DEFAULT_WS_URL: Final = "wss://ws-subscriptions-clob.polymarket.com/ws"
 
 # Setting -> variables that may hold it. The mission's name comes first, the others are what the
 # official clients and well-known bots call the same thing. First found wins; two that disagree
@@ -63,6 +64,8 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "CLOB_PASS_PHRASE",
         ),
         "clob_url": ("CLOB_URL", "CLOB_API_URL", "POLYMARKET_HOST"),
+        "ws_url": ("CLOB_WS_URL",),
+        "user_channel": ("USER_CHANNEL",),
         "chain_id": ("CHAIN_ID", "POLYMARKET_CHAIN_ID"),
         "builder_code": ("POLYMARKET_BUILDER_CODE", "BUILDER_CODE"),
         "trading_enabled": ("REAL_TRADING_ENABLED",),
@@ -116,6 +119,12 @@ class ExecutorConfig(Record):
     ssl_context : ssl.SSLContext or None
         Trust for ``clob_url``; ``None``: the system's authorities. Verification cannot be
         switched off by any variable.
+    ws_url : str
+        ``wss://`` root of the WebSocket channels. Empty: the real exchange's for its own
+        ``clob_url``, the same host for a ``clob_url`` on this machine, otherwise none.
+    user_channel : bool or None
+        Listen to our own orders and trades on the user channel. ``None``: on the real exchange and
+        the embedded one, not on other servers of this machine.
     chain_id : int
         137 or 80002.
     trading_enabled : bool
@@ -227,7 +236,9 @@ class ExecutorConfig(Record):
         "trading_enabled",
         "unknown_absent_after_s",
         "unknown_resend_after_s",
+        "user_channel",
         "warm_interval_s",
+        "ws_url",
     )
     _shown = (
         "private_key",
@@ -238,6 +249,8 @@ class ExecutorConfig(Record):
         "api_secret",
         "api_passphrase",
         "clob_url",
+        "ws_url",
+        "user_channel",
         "ssl_context",
         "chain_id",
         "trading_enabled",
@@ -285,6 +298,8 @@ class ExecutorConfig(Record):
     api_secret: Secret
     api_passphrase: Secret
     clob_url: str
+    ws_url: str
+    user_channel: bool | None
     ssl_context: ssl.SSLContext | None
     chain_id: int
     trading_enabled: bool
@@ -331,6 +346,8 @@ class ExecutorConfig(Record):
         api_secret: str | Secret = "",
         api_passphrase: str | Secret = "",
         clob_url: str = DEFAULT_CLOB_URL,
+        ws_url: str = "",
+        user_channel: bool | None = None,
         ssl_context: ssl.SSLContext | None = None,
         chain_id: int = 137,
         trading_enabled: bool = False,
@@ -400,6 +417,8 @@ class ExecutorConfig(Record):
             signature_type=_signature_type(signature_type),
             **credentials,
             clob_url=_https_root(clob_url),
+            ws_url=_wss_root(ws_url),
+            user_channel=None if user_channel is None else _flag("user_channel", user_channel),
             ssl_context=ssl_context,
             chain_id=_one_of("chain_id", chain_id, (137, 80002)),
             trading_enabled=_flag("trading_enabled", trading_enabled),
@@ -444,6 +463,8 @@ class ExecutorConfig(Record):
             database=_secrets("database", database),
             sources=MappingProxyType({}),
         )
+        if user_channel and executor_mode == "live" and not self.channels_url:
+            raise ConfigError("ws_url: missing, while user_channel is on; give the channels' root")
 
     @property
     def default_size(self) -> Decimal:
@@ -478,6 +499,14 @@ class ExecutorConfig(Record):
         """``clob_url`` is on this machine, so no real exchange."""
         host = urlsplit(self.clob_url).hostname or ""
         return host in ("localhost", "::1") or host.startswith("127.")
+
+    @property
+    def channels_url(self) -> str:
+        """Root of the WebSocket channels; empty when it is not known."""
+        if self.ws_url or self.clob_url == DEFAULT_CLOB_URL:
+            return self.ws_url or DEFAULT_WS_URL
+        # The credentials go there as they are: no other host is guessed.
+        return f"wss{self.clob_url.removeprefix('https')}/ws" if self.is_loopback else ""
 
     @classmethod
     def from_env(
@@ -536,7 +565,9 @@ def default_journal_folder() -> str:
 
 _PARSERS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(VARIABLES, plain_text),
-    **dict.fromkeys(("trading_enabled", "slippage_enabled", "heartbeat"), parse_bool),
+    **dict.fromkeys(
+        ("trading_enabled", "slippage_enabled", "heartbeat", "user_channel"), parse_bool
+    ),
     **dict.fromkeys(
         (
             "chain_id",
@@ -627,6 +658,21 @@ def _https_root(url: str) -> str:
         raise ConfigError(f"clob_url={url!r}: must be the root of a host, without a path")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"https://{host}" + (f":{port}" if port else "")
+
+
+def _wss_root(url: str) -> str:
+    if not isinstance(url, str) or "@" in url:
+        raise ConfigError("ws_url: must be wss://host, perhaps with port and path, without a user")
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ConfigError(f"ws_url={url!r}: is not a URL") from None
+    if parts.scheme != "wss" or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(f"ws_url={url!r}: must be wss://host, perhaps with port and path")
+    return url.rstrip("/")
 
 
 def _default_order_type(value: OrderType | str) -> OrderType:

@@ -10,13 +10,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from polyexec.account import build_signer
 from polyexec.clob.client import ClobClient
+from polyexec.clob.user_channel import UserChannel
 from polyexec.clob.venue import ClobVenue
 from polyexec.config import ExecutorConfig, default_journal_folder
 from polyexec.core.auth import ApiCredentials
@@ -50,6 +51,7 @@ from polyexec.errors import (
 )
 from polyexec.following import Follower
 from polyexec.grouping import GroupKeeper
+from polyexec.listening import OrderListener, open_listener
 from polyexec.models import (
     ArbSignal,
     LegsSignal,
@@ -132,6 +134,7 @@ class BaseExecutor:
         self._queue_ready: asyncio.Event | None = None
         self._follower: Follower | None = None
         self._keeper: GroupKeeper | None = None
+        self._listener: OrderListener | None = None
         self._risk = RiskGuard(config.limits)
         self._watch = VenueWatch(self._clock)
         self._dropped = 0
@@ -192,6 +195,11 @@ class BaseExecutor:
     def venue_mode(self) -> VenueMode:
         """What the exchange accepts, as far as its answers have told."""
         return self._watch.modes.mode
+
+    @property
+    def user_channel(self) -> UserChannel | None:
+        """The connection that tells of our orders; None: not open, or not listening."""
+        return self._listener.channel if self._listener is not None else None
 
     @property
     def trading_enabled(self) -> bool:
@@ -400,11 +408,16 @@ class BaseExecutor:
                 self._keeper.answered(plan, result, lambda last: self._finish(submission, last))
             if result.unknown_orders and self._follower is not None:
                 self._follower.wake()
+            self._on_answer(plan.batch.order_ids, plan.started_ns)
 
         self._count_waiting(+1)
         self._post(plan.batch, on_outcome)
         written_ns = time.perf_counter_ns()
         pipeline.sent(plan)
+
+    def _on_answer(self, order_ids: Sequence[OrderId], started_ns: int) -> None:
+        if self._listener is not None:
+            self._listener.answered(order_ids, started_ns)
 
     def _has_recovered(self) -> bool:
         """Return False while an order of an earlier run is unknown: nothing may be sent then."""
@@ -482,13 +495,16 @@ class BaseExecutor:
             publisher.bind(self._loop)
         config = self._config
         url, trust = config.clob_url, config.ssl_context
+        ws_url, ws_trust = config.channels_url, config.ssl_context
         if self._venue is None and config.executor_mode == "paper":
             from polyexec.paper import PaperExchange  # noqa: PLC0415  a live bot needs none of it
 
             self._exchange = PaperExchange(clock=self._clock.time_ms, chain_id=config.chain_id)
             await self._exchange.start()
             url, trust = self._exchange.url, self._exchange.ssl_context
+            ws_url, ws_trust = self._exchange.ws_url, self._exchange.ssl_context
         credentials = await self._credentials()
+        listens = self._venue is None and self._wants_user_channel(ws_url)
         if self._venue is None:
             self._venue = ClobVenue(
                 url,
@@ -538,6 +554,7 @@ class BaseExecutor:
             policy=config.group_policy,
             post=self._post,
             publish=self._groups.publish,
+            on_answer=self._on_answer,
             tickets=tickets,
         )
         self._follower = Follower(
@@ -553,6 +570,17 @@ class BaseExecutor:
             *self._follower.start(),
             *self._watch.start(self._venue),
         ]
+        if listens and isinstance(self._venue, ClobVenue):
+            self._listener, tasks = open_listener(
+                config,
+                self._venue,
+                ws_url=ws_url,
+                ssl_context=ws_trust,
+                credentials=credentials,
+                tracker=self._tracker,
+                clock=self._clock,
+            )
+            self._tasks += tasks
         if config.executor_mode != "off":
             await self._refresh_balance()
             self._follower.wake()
@@ -622,6 +650,15 @@ class BaseExecutor:
         )
         self._recovering = restored.unknown
         return restored.tickets
+
+    def _wants_user_channel(self, ws_url: str) -> bool:
+        config = self._config
+        if config.executor_mode == "off" or not ws_url:
+            return False
+        if config.user_channel is not None:
+            return config.user_channel
+        # Other servers on this machine are somebody's tests, mostly without WebSockets.
+        return self._exchange is not None or not config.is_loopback
 
     def _skip_queue(self) -> None:
         with self._queue_lock:

@@ -56,6 +56,8 @@ class GroupKeeper:
         Sends a batch and calls back with its outcome exactly once.
     publish : callable
         Told every group's result again when it has changed after the submission was answered.
+    on_answer : callable
+        Told the order ids of every follow-up whose answer is booked, and when it was started.
     tickets : dict
         What the limits count for each order of an earlier run.
     """
@@ -72,6 +74,7 @@ class GroupKeeper:
         policy: GroupPolicy,
         post: Callable[[OrderBatch, AnswerCallback], None],
         publish: Callable[[TradeResult], None],
+        on_answer: Callable[[Sequence[OrderId], int], None],
         tickets: dict[OrderId, Ticket],
     ) -> None:
         self._venue = venue
@@ -86,6 +89,7 @@ class GroupKeeper:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._of_order: dict[OrderId, _Kept] = {}
+        self._answered = on_answer
         self._tickets = tickets
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -200,6 +204,7 @@ class GroupKeeper:
         # The orders exist, whoever stops waiting for them: their answer is booked in any case.
         outcome = await asyncio.shield(answer)
         result = self._pipeline.finish(plan, outcome, written_ns=started_ns)
+        self._answered(plan.batch.order_ids, started_ns)
         kept.follow_ups += result.legs
         self._track(kept, plan, result)
         _hear(kept.group, result.legs)
@@ -249,7 +254,7 @@ class GroupKeeper:
                 kept.group.on_fill(fill)
             kept.group.on_order(order.order_id, order.state, order.filled_micro)
             self._loop.call_soon_threadsafe(self._heard, kept)
-        if all(open_order.order_id != order.order_id for open_order in self._tracker.orders):
+        if self._tracker.find(order.order_id) is None:
             with self._lock:
                 self._of_order.pop(order.order_id, None)
                 self._tickets.pop(order.order_id, None)

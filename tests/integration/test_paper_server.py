@@ -78,14 +78,14 @@ def test_body_that_is_too_large_is_refused_and_the_connection_lives(run: Run) ->
     run(main())
 
 
-def test_client_without_h2_is_turned_away(run: Run) -> None:
+def test_request_without_h2_is_told_to_upgrade(run: Run) -> None:
     async def main() -> None:
         async with paper.PaperExchange() as exchange:
             plain = exchange.ssl_context
             plain.set_alpn_protocols(["http/1.1"])
             async with httpx.AsyncClient(verify=plain, trust_env=False) as http:
-                with pytest.raises(httpx.TransportError):
-                    await http.get(exchange.url + "/ok")
+                # HTTP/1.1 is for WebSockets alone.
+                assert (await http.get(exchange.url + "/ok")).status_code == 426
 
     run(main())
 

@@ -483,3 +483,46 @@ def test_config_cannot_be_changed_and_keeps_its_trust_store() -> None:
     assert config.replace(default_size=3).ssl_context is context
     with pytest.raises(AttributeError, match=r"\.replace\(trading_enabled"):
         config.trading_enabled = True
+
+
+# the user channel ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "wss://ws-subscriptions-clob.polymarket.com/ws"),
+        ({"clob_url": "https://127.0.0.1:8443"}, "wss://127.0.0.1:8443/ws"),
+        # the credentials go there as they are, so no other host is guessed
+        ({"clob_url": "https://clob.example"}, ""),
+        (
+            {"clob_url": "https://clob.example", "ws_url": "wss://ws.example/ws/"},
+            "wss://ws.example/ws",
+        ),
+        ({"ws_url": "wss://ws.example:1"}, "wss://ws.example:1"),
+    ],
+)
+def test_channels_url(settings: dict[str, str], expected: str) -> None:
+    assert ExecutorConfig(**settings).channels_url == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://host", "https://host", "wss://", "wss://u@host", "wss://host?x", "wss://h:x", 7]
+)
+def test_ws_url_that_is_refused(url: Any) -> None:
+    with pytest.raises(ConfigError, match="ws_url"):
+        ExecutorConfig(ws_url=url)
+
+
+def test_user_channel_of_an_unknown_host_needs_its_url() -> None:
+    ExecutorConfig(clob_url="https://clob.example")
+    with pytest.raises(ConfigError, match="ws_url: missing"):
+        ExecutorConfig(clob_url="https://clob.example", user_channel=True)
+    with pytest.raises(ConfigError, match="user_channel"):
+        ExecutorConfig(user_channel=1)  # type: ignore[arg-type]
+
+
+def test_user_channel_from_the_environment() -> None:
+    config = ExecutorConfig.from_env({"USER_CHANNEL": "false", "CLOB_WS_URL": "wss://h/ws"})
+    assert (config.user_channel, config.ws_url) == (False, "wss://h/ws")
+    assert ExecutorConfig.from_env({}).user_channel is None

@@ -7,7 +7,7 @@ import msgspec
 
 from polyexec.errors import ConfigError
 
-__all__ = ["Origin", "default_ssl_context", "parse_origin"]
+__all__ = ["Origin", "default_ssl_context", "parse_origin", "parse_ws_url"]
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -52,6 +52,27 @@ def parse_origin(url: str) -> Origin:
     if any(ord(c) <= 32 or ord(c) == 127 for c in host):
         raise ConfigError("clob_url: the host holds a space or control character")
     return Origin(host, 443 if port is None else port)
+
+
+def parse_ws_url(url: str) -> tuple[Origin, str]:
+    """Return the host and the path of the root of the WebSocket channels.
+
+    Raises
+    ------
+    ConfigError
+        It is not wss, has no host, or carries a user, query or fragment.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme != "wss" or not separator:
+        raise ConfigError("ws_url: must be wss://host, perhaps with port and path")
+    authority, _, path = rest.partition("/")
+    try:
+        origin = parse_origin(f"https://{authority}")
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("clob_url", "ws_url")) from None
+    if any(c in "?#" or ord(c) <= 32 or ord(c) >= 127 for c in path):
+        raise ConfigError("ws_url: the path holds a query, fragment, space or control character")
+    return origin, f"/{path}".rstrip("/")
 
 
 def default_ssl_context() -> ssl.SSLContext:

@@ -17,6 +17,7 @@ from polyexec.clob.markets import MarketCache
 from polyexec.clob.pool import OrderTransport
 from polyexec.core.answers import retry_after
 from polyexec.core.auth import ApiCredentials, L2Signer
+from polyexec.core.fills import FillBook
 from polyexec.core.ports import (
     Answer,
     AnswerCallback,
@@ -106,6 +107,8 @@ class ClobVenue:
         self.maker_address = maker_address or signer_address
         self.limits = RateLimits(unix_s=now_s)
         self.clock = ServerClock(unix_s=now_s)
+        self.fills: FillBook | None = None
+        """What the user channel tells as well: :meth:`fetch_fills` puts the two together."""
         self.transport = OrderTransport(
             url,
             ssl_context=ssl_context,
@@ -216,6 +219,10 @@ class ClobVenue:
 
     async def fetch_fills(self, order_id: OrderId) -> tuple[Fill, ...]:
         """Return every match of one of our orders."""
+        fills = await self._fetch_fills(order_id)
+        return fills if self.fills is None else self.fills.complete(order_id, fills)
+
+    async def _fetch_fills(self, order_id: OrderId) -> tuple[Fill, ...]:
         order = await self.client.order(order_id)
         if order is not None and order.trade_ids:
             lists = await asyncio.gather(

@@ -44,6 +44,7 @@ __all__ = [
     "parse_order_page",
     "parse_price",
     "parse_tick",
+    "parse_trade",
     "parse_trade_page",
 ]
 
@@ -59,7 +60,7 @@ _ORDER_STATES = {
     "UNMATCHED": LegState.UNMATCHED,
     "CANCELED": LegState.CANCELLED,
     "CANCELLED": LegState.CANCELLED,
-    "CANCELED_MARKET_RESOLVED": LegState.CANCELLED,
+    "CANCELED_EXPIRED_ORDER": LegState.EXPIRED,
     "EXPIRED": LegState.EXPIRED,
     "INVALID": LegState.REJECTED,
 }
@@ -296,7 +297,7 @@ def parse_order(value: Any) -> OrderStatus:
     fields = _object(value, "the order")
     word = _string(fields, "status").upper().removeprefix("ORDER_STATUS_")
     filled = _read(fields, "size_matched", to_micro) if "size_matched" in fields else 0
-    state = _ORDER_STATES.get(word, LegState.UNKNOWN)
+    state = _order_state(word)
     if state is LegState.LIVE and filled:
         state = LegState.PARTIAL
     trades = fields.get("associate_trades") or []
@@ -313,6 +314,12 @@ def parse_order(value: Any) -> OrderStatus:
         if isinstance(trades, list)
         else (),
     )
+
+
+def _order_state(word: str) -> LegState:
+    # The reason may follow, as one word or as a whole sentence.
+    reasoned = LegState.CANCELLED if word.startswith("CANCELED") else LegState.UNKNOWN
+    return _ORDER_STATES.get(word, reasoned)
 
 
 def parse_order_page(value: Any) -> Page:
@@ -355,7 +362,8 @@ def parse_trade(value: Any) -> tuple[Fill, ...]:
 
 
 def _maker_fill(maker: Mapping[str, Any], taker: Fill) -> Fill:
-    token_id = TokenId(maker.get("asset_id") or taker.token_id)
+    named = maker.get("asset_id")
+    token_id = TokenId(_string(maker, "asset_id")) if named else taker.token_id
     return msgspec.structs.replace(
         taker,
         order_id=OrderId(_string(maker, "order_id")),

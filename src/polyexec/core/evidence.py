@@ -17,7 +17,7 @@ from polyexec.enums import LegState, Settlement, Side
 from polyexec.models import OrderId
 from polyexec.numbers import PRICE_SCALE
 
-__all__ = ["OrderEvidence", "Tally"]
+__all__ = ["OrderEvidence", "Tally", "furthest"]
 
 # Later in this list is later in the life of an order. NOT_SENT before LIVE, because an order that
 # was seen has been sent.
@@ -36,6 +36,11 @@ _PROGRESS: Final = (
 _NEVER_THERE: Final = (LegState.NOT_SENT, LegState.REJECTED)
 _ENDED: Final = (LegState.EXPIRED, LegState.CANCELLED, LegState.MATCHED)
 _RESTING: Final = (LegState.LIVE, LegState.PARTIAL)
+
+
+def furthest(state: LegState, news: LegState) -> LegState:
+    """Return what is known of an order's state after news that may be late or doubled."""
+    return max(state, news, key=_PROGRESS.index)
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -88,7 +93,7 @@ class OrderEvidence:
         """Take note of a state, and of the totals that were told with it."""
         if state is LegState.REJECTED and filled:
             state = LegState.CANCELLED  # it was there, or it could not have traded
-        self.state = max(self.state, state, key=_PROGRESS.index)
+        self.state = furthest(self.state, state)
         if filled is not None and state in _ENDED:
             self.told = True
         if filled is None or filled < (self.total or 0):

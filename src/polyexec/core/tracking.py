@@ -166,6 +166,11 @@ class OrderTracker:
         with self._lock:
             return tuple(self._orders.values())
 
+    def find(self, order_id: OrderId) -> TrackedOrder | None:
+        """Return an order that is not final, or None."""
+        with self._lock:
+            return self._orders.get(order_id)
+
     def book_answer(
         self,
         *,

@@ -149,6 +149,15 @@ class Accounts:
             raise Refused(_UNAUTHORIZED, 401)
         return key
 
+    def check_raw(self, api_key: str, secret: str, passphrase: str) -> ApiKey | None:
+        """Return the key that raw credentials belong to, as a socket sends them."""
+        key = self._keys.get(api_key)
+        if key is None:
+            return None
+        good = hmac.compare_digest(key.secret, _ascii(secret))
+        known = hmac.compare_digest(key.passphrase, _ascii(passphrase))
+        return key if good and known else None
+
     def _is_fresh(self, timestamp: str) -> bool:
         if not _SECONDS.fullmatch(timestamp):
             return False

@@ -16,6 +16,7 @@ from polyexec.enums import Generation, Side, SignatureType, VenueMode
 from polyexec.errors import InputError, InternalError, UsageError
 from polyexec.numbers import Number, from_micro, to_micro, to_price_e4
 from polyexec.paper.book import PaperMarket, price_text
+from polyexec.paper.channels import Channels
 from polyexec.paper.errors import Refused
 from polyexec.paper.exchange import Exchange, MarketMessage
 from polyexec.paper.http import OnRequest, Request, Response
@@ -55,9 +56,14 @@ class PaperExchange:
         How far the timestamp of a request may be from that clock, either way.
     settle_at_once : bool
         Trades are CONFIRMED when matched. Otherwise call ``exchange.engine.settle(trade)`` or
-        ``.fail(trade)``.
+        ``.fail(trade)``, before that perhaps ``.mine(trade)`` and ``.retry(trade)``.
     port : int
         0: any free one.
+
+    Attributes
+    ----------
+    channels : Channels
+        The WebSocket channels at :attr:`ws_url`, and the faults that they can have.
 
     Notes
     -----
@@ -91,7 +97,12 @@ class PaperExchange:
         import trustme  # noqa: PLC0415
 
         self._authority = trustme.CA()
-        self._server = Server(self._router.handle, ssl_context=self._server_context())
+        self.channels = Channels(self._exchange)
+        self._server = Server(
+            self._router.handle,
+            open_session=self.channels.open_session,
+            ssl_context=self._server_context(),
+        )
         self._wanted_port = port
         self._port = 0
 
@@ -128,6 +139,11 @@ class PaperExchange:
         return f"https://{_HOST}:{self._port}"
 
     @property
+    def ws_url(self) -> str:
+        """Root of the WebSocket channels: ``/market`` and ``/user`` follow."""
+        return f"wss{self.url.removeprefix('https')}/ws"
+
+    @property
     def ssl_context(self) -> ssl.SSLContext:
         """A client context that trusts this exchange and nobody else."""
         context = ssl.create_default_context(cadata=self.ca_pem)
@@ -149,7 +165,7 @@ class PaperExchange:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._authority.issue_cert(_HOST, "localhost").configure_cert(context)
-        context.set_alpn_protocols(["h2"])
+        context.set_alpn_protocols(["h2", "http/1.1"])
         return context
 
     @property

@@ -69,6 +69,7 @@ class Exchange:
         self._house_orders = 0
         self._trades_of: defaultdict[str, list[Trade]] = defaultdict(list)
         self._subscribers: list[Callable[[MarketMessage], None]] = []
+        self._watchers: list[Callable[[Event], None]] = []
 
     # --- orders -------------------------------------------------------------------------------
 
@@ -340,12 +341,22 @@ class Exchange:
         market, token = self._input_market(token_id)
         return views.book_message(market, self.engine.book(market), token)
 
+    def watch(self, callback: Callable[[Event], None]) -> None:
+        """Call back with every event of the engine, synchronously; it must not place orders."""
+        self._watchers.append(callback)
+
     def _on_event(self, event: Event) -> None:
         if isinstance(event, TradeChanged) and event.trade.status == "MATCHED":
             trade = event.trade
             parties = {trade.taker.owner_address, *(f.order.owner_address for f in trade.makers)}
             for address in parties:
                 self._trades_of[address].append(trade)
+        for watcher in self._watchers:
+            try:
+                watcher(event)
+            except Exception:
+                # As below: an order must not suffer from whoever listens.
+                _log.exception("watcher failed")
         if not self._subscribers:
             return
         if isinstance(event, LevelChanged):

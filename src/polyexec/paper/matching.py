@@ -256,6 +256,16 @@ class MatchingEngine:
         while self._expiries and self._expiries[0][0] <= now:
             self.cancel(heapq.heappop(self._expiries)[1])
 
+    def mine(self, trade: Trade) -> None:
+        """Put a matched trade into a block that is not final yet; nothing moves."""
+        if trade.status not in _FINAL_TRADE:
+            self._set_trade_status(trade, "MINED")
+
+    def retry(self, trade: Trade) -> None:
+        """Lose a trade's transaction, which is sent again; nothing moves."""
+        if trade.status not in _FINAL_TRADE:
+            self._set_trade_status(trade, "RETRYING")
+
     def settle(self, trade: Trade) -> None:
         """Move the shares and the money of a matched trade: it is CONFIRMED."""
         if trade.status in _FINAL_TRADE:

@@ -1,4 +1,4 @@
-"""The wire: TLS and HTTP/2 on loopback. Everything else is in the handlers.
+"""The wire: TLS on loopback, with HTTP/2 for requests and HTTP/1.1 for WebSockets (by ALPN).
 
 Requests of one connection are handled in the order in which they are complete. With a request
 hook each runs in its own task, so that a delayed answer does not hold up the others.
@@ -20,6 +20,7 @@ import h2.exceptions
 import h2.settings
 
 from polyexec.paper.http import Fault, OnRequest, Request, Response, json_response
+from polyexec.paper.websocket import Session, WebSocket
 
 __all__ = ["Server"]
 
@@ -36,19 +37,26 @@ class Server:
     ----------
     handle : callable
         From a request to its response; never raises for what a client sent.
+    open_session : callable
+        From the path of a WebSocket to what it is connected to; None: no such path.
     ssl_context : ssl.SSLContext
-        With a certificate and ``h2`` as its ALPN protocol.
+        With a certificate, and ``h2`` and ``http/1.1`` as its ALPN protocols.
     """
 
     def __init__(
-        self, handle: Callable[[Request], Response], *, ssl_context: ssl.SSLContext
+        self,
+        handle: Callable[[Request], Response],
+        *,
+        open_session: Callable[[str, WebSocket], Session | None],
+        ssl_context: ssl.SSLContext,
     ) -> None:
         self.handle = handle
+        self._open_session = open_session
         self.on_request: OnRequest | None = None
         self.request_count = 0
         self._ssl_context = ssl_context
         self._server: asyncio.Server | None = None
-        self._connections: set[_Connection] = set()
+        self._connections: set[_Connection | WebSocket] = set()
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int) -> int:
@@ -72,11 +80,15 @@ class Server:
             await self._server.wait_closed()
             self._server = None
 
-    def opened(self, connection: "_Connection") -> None:
+    def websocket(self) -> WebSocket:
+        """Return the protocol of a connection that does not speak HTTP/2."""
+        return WebSocket(self._open_session, on_opened=self.opened, on_closed=self.closed)
+
+    def opened(self, connection: "_Connection | WebSocket") -> None:
         """Remember a connection."""
         self._connections.add(connection)
 
-    def closed(self, connection: "_Connection") -> None:
+    def closed(self, connection: "_Connection | WebSocket") -> None:
         """Forget a connection."""
         self._connections.discard(connection)
 
@@ -102,12 +114,14 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        tls = transport.get_extra_info("ssl_object")
-        if tls is None or tls.selected_alpn_protocol() != "h2":
-            self.abort()
-            return
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tls = transport.get_extra_info("ssl_object")
+        if tls.selected_alpn_protocol() != "h2":
+            websocket = self._server.websocket()
+            self._transport.set_protocol(websocket)
+            websocket.connection_made(transport)
+            return
         self._server.opened(self)
         self._h2.local_settings = h2.settings.Settings(
             client=False,

@@ -5,22 +5,32 @@ from typing import Any
 
 import orjson
 
-from polyexec.enums import Generation, Side
+from polyexec.enums import Generation, OrderType, Side
 from polyexec.numbers import PRICE_SCALE
 from polyexec.paper.book import Book, Order, PaperMarket, decimal_text, price_text
-from polyexec.paper.matching import Filled, LevelChanged, MakerFill, Trade
+from polyexec.paper.matching import (
+    FAK_KILLED,
+    FOK_KILLED,
+    Filled,
+    LevelChanged,
+    MakerFill,
+    Trade,
+)
 
 __all__ = [
     "accepted",
+    "best_message",
     "book_hash",
     "book_message",
     "book_view",
     "last_trade_message",
     "market_view",
+    "order_message",
     "order_view",
     "price_change_message",
     "refused",
     "tick_size_message",
+    "trade_message",
     "trade_view",
 ]
 
@@ -136,6 +146,21 @@ def tick_size_message(
     }
 
 
+def best_message(market: PaperMarket, book: Book, token: int, timestamp_ms: int) -> dict[str, Any]:
+    """Return a ``best_bid_ask`` event; an empty side is an empty text."""
+    best = [book.best((token == 0) == is_bid) for is_bid in (True, False)]
+    bid, ask = (p if p is None or token == 0 else PRICE_SCALE - p for p in best)
+    return {
+        "event_type": "best_bid_ask",
+        "market": market.condition_id,
+        "asset_id": market.token_ids[token],
+        "best_bid": "" if bid is None else price_text(bid),
+        "best_ask": "" if ask is None else price_text(ask),
+        "spread": "" if bid is None or ask is None else price_text(ask - bid),
+        "timestamp": str(timestamp_ms),
+    }
+
+
 def market_view(market: PaperMarket) -> dict[str, Any]:
     """Return the compact record of ``/clob-markets``."""
     view: dict[str, Any] = {
@@ -180,6 +205,44 @@ def order_view(order: Order) -> dict[str, Any]:
         "order_type": str(order.order_type),
         "associate_trades": list(order.trade_ids),
         "created_at": order.created_ms // 1000,
+    }
+
+
+def order_message(order: Order, kind: str, timestamp_ms: int) -> dict[str, Any]:
+    """Return an ``order`` event of the user channel.
+
+    As recorded: a killed order says why in its status, and a killed FOK names no size.
+    """
+    message = order_view(order) | {
+        "event_type": "order",
+        "type": kind,
+        "order_owner": order.owner,
+        "created_at": str(order.created_ms // 1000),
+        "timestamp": str(timestamp_ms),
+    }
+    if kind == "CANCELLATION" and order.order_type is OrderType.FOK:
+        message |= {"status": f"CANCELED_{FOK_KILLED}", "size_matched": ""}
+    elif kind == "CANCELLATION" and order.order_type is OrderType.FAK:
+        message["status"] = f"CANCELED_{FAK_KILLED}"
+    elif kind == "CANCELLATION" and order.expires_ms and order.expires_ms <= timestamp_ms:
+        message["status"] = "CANCELED_EXPIRED_ORDER"
+    return message
+
+
+def trade_message(trade: Trade, address: str, timestamp_ms: int) -> dict[str, Any]:
+    """Return a ``trade`` event of the user channel, as one of the trade's parties gets it."""
+    view = trade_view(trade, address)
+    del view["match_time_nano"]
+    outcomes = trade.market.outcomes
+    for maker in view["maker_orders"]:
+        maker["outcome_index"] = outcomes.index(maker["outcome"])
+    return view | {
+        "event_type": "trade",
+        "type": "TRADE",
+        "status": trade.status,
+        "trade_owner": view["owner"],
+        "transaction_hash": view["transaction_hash"] or None,
+        "timestamp": str(timestamp_ms),
     }
 
 
