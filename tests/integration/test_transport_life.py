@@ -63,7 +63,7 @@ def test_unexpected_fault_while_connecting_is_raised_by_open(run, monkeypatch):
     async def broken(*args: Any, **options: Any) -> None:
         raise RuntimeError("not foreseen")
 
-    monkeypatch.setattr("polyexec.clob.pool.open_connection", broken)
+    monkeypatch.setattr("polyexec.clob.dialing.Dialer.dial", broken)
 
     async def body():
         transport = OrderTransport("https://127.0.0.1:1")
@@ -300,9 +300,7 @@ def test_second_connection_carries_on_while_the_first_is_replaced(run):
 
 
 def test_used_up_stream_ids_bring_a_new_connection(run, monkeypatch):
-    monkeypatch.setattr(
-        "polyexec.clob.connection.new_framing", partial(new_framing, last_stream_id=3)
-    )
+    monkeypatch.setattr("polyexec.clob.dialing.new_framing", partial(new_framing, last_stream_id=3))
 
     async def body():
         async with connected() as (server, transport):

@@ -23,6 +23,7 @@ async def connected(**options: Any) -> AsyncIterator[tuple[H2Server, OrderTransp
         k: options.pop(k) for k in ("max_concurrent", "window", "acknowledge") if k in options
     }
     options.setdefault("framing", FRAMING)
+    options.setdefault("size", 1)
     server = H2Server()
     for name, value in server_options.items():
         setattr(server, name, value)

@@ -7,8 +7,8 @@ Callbacks run outside the lock.
 
 import asyncio
 import logging
+import secrets
 import select
-import socket
 import ssl
 import threading
 import time
@@ -22,25 +22,25 @@ from polyexec.clob.http2 import (
     ConnectionLost,
     Event,
     Framing,
-    FramingName,
+    Pong,
     Ready,
     RequestRefused,
     Response,
     StreamLost,
-    new_framing,
 )
-from polyexec.clob.origin import Origin
 from polyexec.core.ports import Answer, AnswerCallback, NoAnswer, Outcome
 from polyexec.enums import SentState
 from polyexec.errors import NotSentError, OutcomeUnknownError, TransportError
 
-__all__ = ["OrderConnection", "deliver", "open_connection", "outcome_future"]
+__all__ = ["OrderConnection", "deliver", "describe", "outcome_future", "settle"]
 
 log = logging.getLogger("polyexec.clob")
 
 _RECORD = 16_384
 _READS_PER_WAKEUP = 32
 _MAX_BLOCKED = 1024 * 1024
+# The exchange's edge ends a connection with GOAWAY after 10,000 requests: be gone before.
+_MOST_REQUESTS = 9_000
 _LOOP_CLOSED = "the event loop that reads the answers is closed"
 # What a socket or TLS object says when it has nothing to give or no room: not a fault.
 _BLOCKED = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, InterruptedError)
@@ -59,7 +59,7 @@ class _Request:
 
 
 class OrderConnection:
-    """A connected TLS socket with HTTP/2 on it. Build it with :func:`open_connection`.
+    """A connected TLS socket with HTTP/2 on it, as ``clob.dialing.Dialer`` makes it.
 
     Parameters
     ----------
@@ -69,11 +69,23 @@ class OrderConnection:
         Fresh.
     timeout_s : float
         A request without an answer for so long is of unknown outcome.
+
+    Attributes
+    ----------
+    retired : asyncio.Event
+        Set when it takes no new requests.
+    worn : asyncio.Event
+        Set when it has carried so many that it is time for another one.
+    changed : asyncio.Event
+        Set with the first of the two.
+    reason : str
+        Why it takes no new requests; empty: it does.
     """
 
     def __init__(self, tls: ssl.SSLSocket, framing: Framing, *, timeout_s: float) -> None:
         self.retired = asyncio.Event()
-        """Set when it takes no new requests. Wait for it on the loop."""
+        self.worn = asyncio.Event()
+        self.changed = asyncio.Event()
         self.reason = ""
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
@@ -84,6 +96,8 @@ class OrderConnection:
         self._lock = threading.Lock()
         # Everything below belongs to the lock.
         self._pending: dict[int, _Request] = {}  # in order of deadline: the time-out is one
+        self._pings: dict[bytes, asyncio.Future[None]] = {}
+        self._left = _MOST_REQUESTS
         self._blocked: deque[bytes] = deque()
         self._failed = False
         self._released = False
@@ -103,6 +117,12 @@ class OrderConnection:
     def is_closed(self) -> bool:
         """The socket is gone, or about to be."""
         return self._failed
+
+    @property
+    def tls_session(self) -> ssl.SSLSession | None:
+        """What a later connection may resume."""
+        with self._lock:
+            return None if self._released else self._tls.session
 
     async def start(self) -> None:
         """Send the preface and wait for the peer's settings.
@@ -147,6 +167,26 @@ class OrderConnection:
         deliver(verdicts)
         return refused
 
+    async def ping(self, timeout_s: float) -> None:
+        """Ask the peer for a sign of life; one that gives none gets no more requests."""
+        payload = secrets.token_bytes(8)
+        answered: asyncio.Future[None] = self._loop.create_future()
+        verdicts: Verdicts = []
+        with self._lock:
+            if self.reason:
+                return
+            self._pings[payload] = answered
+            self._framing.ping(payload)
+            self._flush(verdicts)
+        deliver(verdicts)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await answered
+        except TimeoutError:
+            self.retire(f"no answer to a PING within {timeout_s:g} s")
+        finally:
+            self._pings.pop(payload, None)
+
     def retire(self, reason: str) -> None:
         """Take no new requests; close once those in flight are answered. Any thread."""
         with self._lock:
@@ -189,13 +229,16 @@ class OrderConnection:
             if self._framing.closing:
                 self._retire(str(error))
             return str(error)
+        self._left -= 1
+        if not self._left:
+            self._on_loop(self._announce, self.worn)
         data = self._framing.take_output()
         now = time.monotonic()
         self._pending[stream_id] = _Request(on_outcome, now, now + self._timeout_s)
         try:
             self._write(data)
         except OSError as error:
-            reason = f"the connection broke while writing ({_describe(error)})"
+            reason = f"the connection broke while writing ({describe(error)})"
             # A TLS record is decrypted whole or not at all, and the kernel refused its end.
             certain = len(data) <= _RECORD
             if certain:
@@ -229,7 +272,7 @@ class OrderConnection:
         try:
             self._write(data)
         except OSError as error:
-            self._fail(f"the connection broke while writing ({_describe(error)})", verdicts)
+            self._fail(f"the connection broke while writing ({describe(error)})", verdicts)
         else:
             # The first is what blocked, a request perhaps; behind it wait only acknowledgements.
             if sum(map(len, islice(self._blocked, 1, None))) > _MAX_BLOCKED:
@@ -247,7 +290,7 @@ class OrderConnection:
                 more = False
                 break
             except OSError as error:
-                self._fail(f"the connection broke ({_describe(error)})", verdicts)
+                self._fail(f"the connection broke ({describe(error)})", verdicts)
                 return False
             if not data:
                 self._fail("the peer closed the connection", verdicts)
@@ -280,9 +323,13 @@ class OrderConnection:
             if request is not None:
                 verdicts.append((request.on_outcome, _no_answer(event.reason, event.sent)))
         elif isinstance(event, Ready):
-            self._on_loop(_settle, self._ready, None)
+            self._on_loop(settle, self._ready, None)
         elif isinstance(event, Closing):
             self._retire(event.reason)
+        elif isinstance(event, Pong):
+            asked = self._pings.get(event.payload)
+            if asked is not None:
+                self._on_loop(settle, asked, None)
         elif isinstance(event, ConnectionLost):
             # Tell the peer why before the socket goes.
             self._flush([])
@@ -292,8 +339,12 @@ class OrderConnection:
         if not self.reason:
             self.reason = reason
             self._on_loop(_log_end, logging.INFO, "connection_retired", reason, self.in_flight)
-            self._on_loop(self.retired.set)
+            self._on_loop(self._announce, self.retired)
             self._close_soon_if_idle()
+
+    def _announce(self, event: asyncio.Event) -> None:
+        event.set()
+        self.changed.set()
 
     def _close_soon_if_idle(self) -> None:
         if self.reason and not self._pending and not self._failed:
@@ -310,6 +361,8 @@ class OrderConnection:
                 (request.on_outcome, _no_answer(f"no answer: {reason}", SentState.MAYBE))
             )
         self._pending.clear()
+        for asked in self._pings.values():
+            self._on_loop(settle, asked, None)
         self._retire(reason)
         self._on_loop(self._release)
 
@@ -339,7 +392,7 @@ class OrderConnection:
             except _BLOCKED:
                 return
             except OSError as error:
-                self._fail(f"the connection broke while writing ({_describe(error)})", verdicts)
+                self._fail(f"the connection broke while writing ({describe(error)})", verdicts)
             self._writer_on = False
         if not self._released:
             self._loop.remove_writer(self._fd)
@@ -411,99 +464,6 @@ class OrderConnection:
         return True
 
 
-async def open_connection(
-    origin: Origin,
-    context: ssl.SSLContext,
-    *,
-    timeout_s: float,
-    max_response_bytes: int,
-    framing: FramingName = "fast",
-) -> OrderConnection:
-    """Connect, shake hands and wait for the peer's settings.
-
-    Raises
-    ------
-    NotSentError
-        Any step failed; the text says which.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        plain = await _connect(loop, origin)
-        tls = await _handshake(loop, plain, origin, context)
-    except ssl.SSLError as error:
-        raise NotSentError(f"TLS with {origin.authority} failed: {_describe(error)}") from error
-    except (OSError, UnicodeError) as error:
-        raise NotSentError(f"cannot connect to {origin.authority}: {_describe(error)}") from error
-    fresh = new_framing(framing, origin.authority, max_response_bytes=max_response_bytes)
-    connection = OrderConnection(tls, fresh, timeout_s=timeout_s)
-    try:
-        await connection.start()
-    except BaseException:
-        connection.close("not usable in time")
-        raise
-    return connection
-
-
-async def _connect(loop: asyncio.AbstractEventLoop, origin: Origin) -> socket.socket:
-    failure: OSError = OSError("the name has no address")
-    for family, kind, protocol, _, address in await loop.getaddrinfo(
-        origin.host, origin.port, type=socket.SOCK_STREAM
-    ):
-        plain = socket.socket(family, kind, protocol)
-        try:
-            plain.setblocking(False)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            await loop.sock_connect(plain, address)
-        except OSError as error:
-            failure = error
-            plain.close()
-        except BaseException:
-            plain.close()
-            raise
-        else:
-            return plain
-    raise failure
-
-
-async def _handshake(
-    loop: asyncio.AbstractEventLoop, plain: socket.socket, origin: Origin, context: ssl.SSLContext
-) -> ssl.SSLSocket:
-    try:
-        # The same context serves the cold client, which sets its own list: set ours each time.
-        context.set_alpn_protocols(["h2"])
-        tls = context.wrap_socket(plain, server_hostname=origin.host, do_handshake_on_connect=False)
-    except BaseException:
-        plain.close()
-        raise
-    try:
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                await _until(loop.add_reader, loop.remove_reader, tls.fileno())
-            except ssl.SSLWantWriteError:
-                await _until(loop.add_writer, loop.remove_writer, tls.fileno())
-        if tls.selected_alpn_protocol() != "h2":
-            raise NotSentError(f"{origin.authority} does not speak HTTP/2")
-    except BaseException:
-        tls.close()
-        raise
-    return tls
-
-
-async def _until(
-    add: Callable[..., object], remove: Callable[[int], object], descriptor: int
-) -> None:
-    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    add(descriptor, _settle, ready, None)
-    try:
-        await ready
-    finally:
-        remove(descriptor)
-
-
 def deliver(verdicts: Verdicts) -> None:
     """Hand every verdict to its callback; one that raises does not cost another its own."""
     for on_outcome, outcome in verdicts:
@@ -518,13 +478,14 @@ def outcome_future() -> tuple["asyncio.Future[Outcome]", AnswerCallback]:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Outcome] = loop.create_future()
 
-    def settle(outcome: Outcome) -> None:
-        loop.call_soon_threadsafe(_settle, future, outcome)
+    def on_outcome(outcome: Outcome) -> None:
+        loop.call_soon_threadsafe(settle, future, outcome)
 
-    return future, settle
+    return future, on_outcome
 
 
-def _settle(future: "asyncio.Future[T]", result: T) -> None:
+def settle(future: "asyncio.Future[T]", result: T) -> None:
+    """Set a future's result unless it is done."""
     if not future.done():
         future.set_result(result)
 
@@ -541,7 +502,8 @@ def _no_answer(reason: str, sent: SentState) -> NoAnswer:
     return NoAnswer(error=error, received_ns=time.perf_counter_ns())
 
 
-def _describe(error: OSError | UnicodeError) -> str:
+def describe(error: OSError | UnicodeError) -> str:
+    """Return what went wrong, without addresses or data."""
     if isinstance(error, UnicodeError):
         return "the host name cannot be encoded"
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from polyexec.clob.connection import OrderConnection, deliver, open_connection, outcome_future
+from polyexec.clob.connection import OrderConnection, deliver, outcome_future
+from polyexec.clob.dialing import Dialer
 from polyexec.clob.http2 import FramingName
 from polyexec.clob.origin import default_ssl_context, parse_origin
 from polyexec.core.ports import Answer, AnswerCallback, NoAnswer, Outcome
@@ -22,6 +23,7 @@ _MAX_CONNECTIONS = 10
 _FIRST_BACKOFF_S = 0.05
 _MAX_BACKOFF_S = 5.0
 _SHORT_LIFE_S = 1.0
+_MOST_PING_S = 2.0
 
 
 class OrderTransport:
@@ -41,6 +43,9 @@ class OrderTransport:
         Connections to keep, 1 to 10.
     warm_interval_s : float
         Every so often a connection carries ``GET warm_path``.
+    ping_interval_s : float
+        Every so often it is asked for a sign of life between two of those; without one for 2 s it
+        is replaced.
     max_response_bytes : int
         A longer answer is dropped with its connection.
     on_warm : callable or None
@@ -61,8 +66,9 @@ class OrderTransport:
         ssl_context: ssl.SSLContext | None = None,
         timeout_s: float = 5.0,
         connect_timeout_s: float = 5.0,
-        size: int = 1,
+        size: int = 2,
         warm_interval_s: float = 20.0,
+        ping_interval_s: float = 5.0,
         warm_path: str = "/ok",
         max_response_bytes: int = 4 * 1024 * 1024,
         on_warm: Callable[[Answer, float], None] | None = None,
@@ -74,19 +80,25 @@ class OrderTransport:
             ("timeout_s", timeout_s),
             ("connect_timeout_s", connect_timeout_s),
             ("warm_interval_s", warm_interval_s),
+            ("ping_interval_s", ping_interval_s),
         ):
             if not 0 < value <= 86_400:
                 raise ConfigError(f"{name}: {value} is not between 0 and 86400 seconds")
         self.origin = parse_origin(url)
-        self._context = default_ssl_context() if ssl_context is None else ssl_context
-        self._timeout_s = timeout_s
+        self._dialer = Dialer(
+            self.origin,
+            default_ssl_context() if ssl_context is None else ssl_context,
+            timeout_s=timeout_s,
+            max_response_bytes=max_response_bytes,
+            framing=framing,
+        )
         self._connect_timeout_s = connect_timeout_s
         self._size = size
         self._warm_interval_s = warm_interval_s
+        self._ping_interval_s = ping_interval_s
+        self._ping_timeout_s = min(timeout_s, _MOST_PING_S)
         self._warm_path = warm_path
-        self._max_response_bytes = max_response_bytes
         self._on_warm = on_warm
-        self._framing: FramingName = framing
         # Replaced whole by the loop's thread, so that any thread may read it without a lock.
         self._usable: tuple[OrderConnection, ...] = ()
         self._draining: set[OrderConnection] = set()
@@ -114,18 +126,22 @@ class OrderTransport:
         """
         if self._keepers or self._closed:
             raise UsageError("a transport is opened once")
-        loop = asyncio.get_running_loop()
-        firsts = [loop.create_future() for _ in range(self._size)]
-        for first in firsts:
-            keeper = asyncio.create_task(self._keep(first))
-            keeper.add_done_callback(partial(_report_keeper, first))
-            self._keepers.append(keeper)
+        self._keepers.append(asyncio.create_task(self._dialer.keep_addresses()))
         try:
-            await asyncio.gather(*firsts)
+            # One first: the others resume its TLS session.
+            await self._start_keeper()
+            await asyncio.gather(*(self._start_keeper() for _ in range(self._size - 1)))
         except BaseException:
             await self.close()
-            await asyncio.gather(*firsts, return_exceptions=True)
             raise
+
+    def _start_keeper(self) -> "asyncio.Future[None]":
+        """Return a future of the first time that one more connection is warm."""
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        keeper = asyncio.create_task(self._keep(first))
+        keeper.add_done_callback(partial(_report_keeper, first))
+        self._keepers.append(keeper)
+        return first
 
     async def close(self) -> None:
         """Close every connection. Requests still without an answer are of unknown outcome."""
@@ -153,13 +169,18 @@ class OrderTransport:
         before this returns, and network trouble is always an outcome, never an exception.
         """
         usable = self._usable
-        if len(usable) > 1:
-            usable = tuple(sorted(usable, key=_in_flight))
         refused = ""
-        for connection in usable:
-            refused = connection.send(method, path, headers, body, on_outcome)
+        if usable:
+            # The first of those with the fewest requests in flight: its caches are warm.
+            best = usable[0] if not usable[0].in_flight else min(usable, key=_in_flight)
+            refused = best.send(method, path, headers, body, on_outcome)
             if not refused:
                 return
+            for connection in usable:
+                if connection is not best:
+                    refused = connection.send(method, path, headers, body, on_outcome)
+                    if not refused:
+                        return
         error = NotSentError(f"not sent: {refused or self._why_not}")
         deliver([(on_outcome, NoAnswer(error=error, received_ns=time.perf_counter_ns()))])
 
@@ -172,7 +193,8 @@ class OrderTransport:
         return await outcome
 
     async def _keep(self, first: asyncio.Future[None]) -> None:
-        """Keep one connection of the pool open and warm."""
+        """Keep one place of the pool filled with a connection that is open and warm."""
+        worn: OrderConnection | None = None
         failures = 0
         while True:
             try:
@@ -189,44 +211,55 @@ class OrderTransport:
             since = time.monotonic()
             self._usable = (*self._usable, connection)
             log.info("connected", extra={"host": self.origin.authority})
-            try:
-                await self._warm(connection)
-                if not first.done():
-                    first.set_result(None)
-                await self._keep_warm(connection)
-            finally:
-                self._draining = {c for c in self._draining if not c.is_closed} | {connection}
-                self._usable = tuple(c for c in self._usable if c is not connection)
+            await self._warm(connection)
+            if not first.done():
+                first.set_result(None)
+            if worn is not None:
+                # Only now: a submit never waits while it can be replaced.
+                worn.retire("it has carried many requests")
+                self._drop(worn)
+            await self._keep_warm(connection)
+            if not connection.retired.is_set():
+                worn = connection
+                continue
+            worn = None
+            self._drop(connection)
             self._why_not = connection.reason
             # A peer that accepts and hangs up at once must not be hammered.
             failures = failures + 1 if time.monotonic() - since < _SHORT_LIFE_S else 0
             if failures > 1:
                 await _back_off(failures)
 
+    def _drop(self, connection: OrderConnection) -> None:
+        """Give a connection no more requests; those in flight are still answered."""
+        self._draining = {c for c in self._draining if not c.is_closed} | {connection}
+        self._usable = tuple(c for c in self._usable if c is not connection)
+
     async def _connect(self) -> OrderConnection:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                return await open_connection(
-                    self.origin,
-                    self._context,
-                    timeout_s=self._timeout_s,
-                    max_response_bytes=self._max_response_bytes,
-                    framing=self._framing,
-                )
+                return await self._dialer.dial()
         except TimeoutError:
             raise NotSentError(
                 f"{self.origin.authority} was not ready within {self._connect_timeout_s:g} s"
             ) from None
 
     async def _keep_warm(self, connection: OrderConnection) -> None:
-        while not connection.retired.is_set():
-            # Jitter, so that a fleet of bots does not knock in step.
-            interval_s = self._warm_interval_s * random.uniform(0.9, 1.0)  # noqa: S311
+        """Use a connection now and then, until it is retired or worn."""
+        loop = asyncio.get_running_loop()
+        # Jitter, so that a fleet of bots does not knock in step.
+        warm_at = loop.time() + self._warm_interval_s * random.uniform(0.9, 1.0)  # noqa: S311
+        while not (connection.retired.is_set() or connection.worn.is_set()):
+            pause_s = min(self._ping_interval_s, max(0.0, warm_at - loop.time()))
             try:
-                async with asyncio.timeout(interval_s):
-                    await connection.retired.wait()
+                async with asyncio.timeout(pause_s):
+                    await connection.changed.wait()
             except TimeoutError:
+                if loop.time() < warm_at:
+                    await connection.ping(self._ping_timeout_s)
+                    continue
                 await self._warm(connection)
+                warm_at = loop.time() + self._warm_interval_s * random.uniform(0.9, 1.0)  # noqa: S311
 
     async def _warm(self, connection: OrderConnection) -> None:
         outcome, settle = outcome_future()
@@ -236,7 +269,9 @@ class OrderTransport:
         result = await outcome
         if isinstance(result, NoAnswer):
             connection.retire(f"the warmer got no answer ({result.error})")
-        elif self._on_warm is not None:
+            return
+        self._dialer.learn(connection)
+        if self._on_warm is not None:
             self._on_warm(result, time.perf_counter() - started)
 
 

@@ -98,7 +98,7 @@ class ClobVenue:
         ssl_context: ssl.SSLContext | None = None,
         timeout_s: float = 5.0,
         warm_interval_s: float = 20.0,
-        connections: int = 1,
+        connections: int = 2,
         heartbeat: bool = False,
         market_age_s: float = 60.0,
         framing: FramingName = "fast",

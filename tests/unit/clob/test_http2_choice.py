@@ -44,4 +44,4 @@ def test_venue_hands_the_choice_down(name):
         framing=name,
     )
     assert isinstance(venue.transport, pool.OrderTransport)
-    assert venue.transport._framing == name
+    assert venue.transport._dialer._framing == name
