@@ -1,0 +1,258 @@
+"""The order connection over TLS on loopback: the POST of three orders, and the whole submit."""
+
+import asyncio
+import atexit
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+import polyexec as px
+from benchmarks import bench_floor, bench_guards, bench_journal, bench_plan, inputs
+from benchmarks.baselines import official, unified
+from benchmarks.harness import Row
+from benchmarks.peers import floor
+from benchmarks.peers.worker import Remote
+from benchmarks.targets import OFFICIAL
+from polyexec.clob.pool import OrderTransport
+from polyexec.core.journal import account_of
+from polyexec.core.pipeline import Plan
+from polyexec.core.ports import NoAnswer
+from polyexec.core.risk import RiskGuard
+from polyexec.errors import NotSentError
+from polyexec.journal.wal import open_journal
+
+BODY = b"x" * floor.BODY_BYTES
+HEADERS = dict.fromkeys(
+    ("POLY_ADDRESS", "POLY_API_KEY", "POLY_PASSPHRASE", "POLY_SIGNATURE", "POLY_TIMESTAMP"),
+    "0123456789abcdef0123456789abcdef0123456789",
+)
+C_FLOOR = "C, prebuilt frames over OpenSSL"
+HTTPX = "httpx, HTTP/2, sync"
+OURS_H2 = "ours, framed by h2"
+_now = time.perf_counter_ns
+
+
+class Paced(Remote):
+    """Calls of this process, one after the other is answered; ``clock`` reads what is counted."""
+
+    def __init__(
+        self,
+        write: Callable[[], object],
+        answer: Callable[[], object],
+        *,
+        whole: bool = False,
+        clock: Callable[[], int] = _now,
+        idle_s: float = 0.0,
+    ) -> None:
+        for name, value in locals().items():
+            object.__setattr__(self, name, value)
+
+    write: Callable[[], object]
+    answer: Callable[[], object]
+    whole: bool
+    clock: Callable[[], int]
+    idle_s: float
+
+    def sample(self, calls: int) -> list[float]:
+        clock, write, answer, durations = self.clock, self.write, self.answer, []
+        for _ in range(calls):
+            if self.idle_s:
+                time.sleep(self.idle_s)
+            start = clock()
+            written = write()
+            end = clock()
+            answer()
+            if self.whole:
+                end = clock()
+            durations.append(float((written if type(written) is int else end) - start))
+        return durations
+
+    def __call__(self) -> object:
+        return self.sample(1)
+
+
+class Ours:
+    """One warm order connection, used from the loop's own thread."""
+
+    def __init__(self, framing: Any = "fast") -> None:
+        self.loop = asyncio.new_event_loop()
+        self.transport: OrderTransport | None = None
+        self.framing = framing
+        self.answered: asyncio.Future[Any] | None = None
+
+    def opened(self) -> OrderTransport:
+        if self.transport is None:
+            self.transport = OrderTransport(
+                floor.url(),
+                ssl_context=floor.client_context(),
+                size=2,
+                framing=self.framing,
+                warm_interval_s=3600,
+                ping_interval_s=3600,
+            )
+            self.loop.run_until_complete(self.transport.open())
+            atexit.register(self.close)
+        return self.transport
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.loop.run_until_complete(self.transport.close())
+        self.loop.close()
+
+    def send(self, path: str, headers: Any, body: bytes) -> None:
+        self.answered = self.loop.create_future()
+        self.opened().send("POST", path, headers, body, self.answered.set_result)
+
+    def write(self) -> None:
+        self.send("/orders", HEADERS, BODY)
+
+    def answer(self) -> None:
+        assert self.answered is not None
+        outcome = self.loop.run_until_complete(self.answered)
+        assert not isinstance(outcome, NoAnswer), outcome
+
+
+class Httpx:
+    """The clients' transport; its own trace tells when the last byte of a body was written."""
+
+    def __init__(self, make: Callable[[], Any] | None = None) -> None:
+        self.client: httpx.Client | None = None
+        self.make = make
+        self.written = 0
+
+    def trace(self, event: str, _info: object) -> None:
+        if event == "http2.send_request_body.complete":
+            self.written = _now()
+
+    def write(self) -> int:
+        if self.client is None:
+            self.client = httpx.Client(http2=True, verify=floor.client_context())
+            atexit.register(self.client.close)
+        if self.make is None:
+            headers, body = HEADERS, BODY
+        else:
+            request = self.make()
+            body = request.body
+            headers = HEADERS | {
+                "POLY_TIMESTAMP": request.timestamp,
+                "POLY_SIGNATURE": request.signature,
+            }
+        response = self.client.post(
+            f"{floor.url()}/orders",
+            headers=headers,
+            content=body,
+            extensions={"trace": self.trace},
+        )
+        assert response.status_code == 200
+        return self.written
+
+
+def _nothing() -> None:
+    pass
+
+
+class Submit:
+    """A signal through gate, limits, ledger and journal to the kernel; its answer is not timed."""
+
+    def __init__(self, signer: px.OrderSigner) -> None:
+        self.wire = Ours()
+        self.maker = bench_plan.pipeline(signer)
+        self.maker._risk = RiskGuard(bench_guards.LIMITS)
+        self.signal = bench_plan.signal(px.SystemClock().time_ms())
+        self.signer = signer
+        self.plan: Plan | None = None
+        self.refill = getattr(signer, "refill_presigned", _nothing)
+
+    def write(self) -> None:
+        maker = self.maker
+        if maker._journal is None:
+            journal = open_journal(bench_journal.new_folder(), account_of(self.signer), mode="os")
+            atexit.register(journal.close)
+            maker._journal = journal
+        plan = maker.prepare(self.signal)
+        if not isinstance(plan, Plan):
+            raise SystemExit(f"skipped: {plan.skipped} {plan.detail}")
+        batch = plan.batch
+        self.wire.send(batch.path, batch.headers, batch.body)
+        self.plan = plan
+
+    def answer(self) -> None:
+        self.wire.answer()
+        assert self.plan is not None
+        # The server does not trade: the money is free again.
+        error = NotSentError("a benchmark")
+        self.maker.finish(self.plan, NoAnswer(error=error), written_ns=_now())
+        self.refill()
+
+
+def rows() -> list[Row]:
+    if floor.build():
+        return []
+    ours, by_h2, theirs = Ours(), Ours("h2"), Httpx()
+    cpu = time.process_time_ns
+    return [
+        Row(
+            "wire_write",
+            "POST of three orders, from the call to the last byte with the kernel, answered before "
+            "the next",
+            Paced(ours.write, ours.answer),
+            {
+                C_FLOOR: floor.ask("write"),
+                OURS_H2: Paced(by_h2.write, by_h2.answer),
+                HTTPX: Paced(theirs.write, _nothing),
+            },
+        ),
+        Row(
+            "wire_round_trip",
+            "the same until the answer is with the caller",
+            Paced(ours.write, ours.answer, whole=True),
+            {
+                C_FLOOR: floor.ask("round_trip"),
+                OURS_H2: Paced(by_h2.write, by_h2.answer, whole=True),
+                HTTPX: Paced(lambda: theirs.write() and None, _nothing, whole=True),
+            },
+        ),
+        Row(
+            "wire_cpu",
+            "CPU time of the process for the same",
+            Paced(ours.write, ours.answer, whole=True, clock=cpu),
+            {
+                C_FLOOR: floor.ask("cpu"),
+                HTTPX: Paced(lambda: theirs.write() and None, _nothing, whole=True, clock=cpu),
+            },
+        ),
+        *_submits(),
+    ]
+
+
+def _submits() -> list[Row]:
+    prepared = px.OrderSigner(inputs.PRIVATE_KEY, presign=bench_plan.PREPARED_NONCES)
+    found = []
+    for name, signer, below in (
+        ("submit_deterministic", inputs.signer(), bench_floor.THREE),
+        ("submit_prepared", prepared, bench_floor.ONE),
+    ):
+        ours = Submit(signer)
+        cold = Submit(signer)
+        clients = {
+            f"{OFFICIAL}, posted by httpx": Httpx(official.requests()),
+            "polymarket-client, posted by httpx": Httpx(unified.requests()),
+        }
+        found += [
+            Row(
+                name,
+                "signal to the last byte with the kernel: checks, limits, ledger, journal (os), "
+                "signing, HMAC, TLS. The others create three orders and post them",
+                Paced(ours.write, ours.answer),
+                {label: Paced(client.write, _nothing) for label, client in clients.items()},
+                floor=below,
+            ),
+            Row(
+                f"{name}_idle_5ms",
+                "the same after 5 ms of sleep, when caches are cold",
+                Paced(cold.write, cold.answer, idle_s=0.005),
+            ),
+        ]
+    return found
