@@ -10,6 +10,7 @@ SEED ?= 1
 SECONDS ?= 60
 SESSIONS ?= 2000
 OPERATIONS ?= 1000000000
+POSTS ?= 1000000
 ONLY ?= .
 STREAMS ?= 100000
 
@@ -25,7 +26,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm mutation groups-exhaustive conformance clean
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm mutation groups-exhaustive conformance wire-soak clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -103,6 +104,9 @@ groups-exhaustive: $(DEV) ## Check exposure and worst loss of every way a group 
 
 conformance: $(DEV) ## Compare both HTTP/2 framings: STREAMS=1000000 SEED=7; one case again: ARGS="--case 7:42"
 	@$(PY) -m tests.conformance.run --streams $(STREAMS) --seed $(SEED) $(ARGS)
+
+wire-soak: $(DEV) ## Post over rotating connections and count what is left: POSTS=1000000 SEED=1
+	@$(PY) -m tests.wire_soak.run --posts $(POSTS) --seed $(SEED) $(ARGS)
 
 clean: ## Remove everything that was built or installed here
 	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate .mutation build dist docs/_build src/*.egg-info

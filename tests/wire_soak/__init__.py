@@ -1,0 +1,1 @@
+"""Many POSTs over connections that come and go: nothing may be left behind."""
