@@ -113,7 +113,8 @@ class _Life:
     async def run(self, channel: socket.socket) -> None:
         reader, self._writer = await asyncio.open_connection(sock=channel)
         async with px.Executor(self._config, journal=self._journal()) as executor:
-            self._say(Opened(held=self._held(executor)))
+            held, available = self._held(executor), self._available(executor)
+            self._say(Opened(held=held, available=available))
             if self._plan.is_eager:
                 await self._answered(self._submit(executor))
             await self._audit(executor)
@@ -132,9 +133,7 @@ class _Life:
             return None
         account = account_of(build_signer(config.replace(presign=0)))
         folder = Path(config.journal_folder) / f"{account.address}-{account.chain_id}"
-        return open_journal(
-            folder, account, mode=config.journal_mode, max_bytes=plan.journal_bytes
-        )
+        return open_journal(folder, account, mode=config.journal_mode, max_bytes=plan.journal_bytes)
 
     def _say(self, report: Report) -> None:
         # The bytes are with the kernel when this returns: what was said outlives the process.
@@ -144,8 +143,9 @@ class _Life:
 
     async def _audit(self, executor: px.Executor) -> None:
         """Ask for every order until all are resolved, then for money and shares; report."""
-        while (await executor.reconcile()).unknown_orders:
+        while (await executor.reconcile()).unknown_orders:  # noqa: ASYNC110  it asks each time
             await asyncio.sleep(0.03)
+        promised = self._available(executor)
         await executor.refresh_balance()
         for token in self._plan.sides:
             position = await executor.venue.fetch_position(px.TokenId(token))
@@ -153,13 +153,14 @@ class _Life:
                 {token: from_micro(position.balance_micro)}, as_of_ms=position.as_of_ms
             )
         found = await executor.reconcile()
-        ledger, assets = executor.ledger, self._assets()
+        ledger = executor.ledger
         self._say(
             Books(
                 orders={str(o.order_id): str(o.state) for o in executor._tracker.orders},
                 held=self._held(executor),
-                available={asset: ledger.available(asset) for asset in assets},
-                balance={asset: ledger.balance(asset) for asset in assets},
+                promised=promised,
+                available=self._available(executor),
+                balance={str(asset): ledger.balance(asset) for asset in self._assets()},
                 problem="" if found.is_exact else repr(found),
             )
         )
@@ -169,6 +170,9 @@ class _Life:
 
     def _held(self, executor: px.Executor) -> dict[str, int]:
         return {str(asset): executor.ledger.held(asset) for asset in self._assets()}
+
+    def _available(self, executor: px.Executor) -> dict[str, int]:
+        return {str(asset): executor.ledger.available(asset) for asset in self._assets()}
 
     # trading ----------------------------------------------------------------------------------
 
@@ -235,7 +239,9 @@ class _Life:
                 )
                 for token in buys[:3]
             ]
-            return px.ArbSignal("POLYMARKET_COMPLEMENT_BUY", *quotes, size=size), buys[:3]
+            parent, upper, child = quotes
+            signal = px.ArbSignal("POLYMARKET_COMPLEMENT_BUY", parent, upper, child, size=size)
+            return signal, buys[:3]
         tokens = rng.sample(list(sides), rng.randint(1, len(sides)))
         legs = [
             px.Leg(

@@ -22,7 +22,7 @@ class Nursery:
     def __enter__(self) -> Self:
         self._control, theirs = socket.socketpair()
         command = [sys.executable, "-m", "tests.kills.child"]
-        self._process = subprocess.Popen(command, stdin=theirs, cwd=ROOT)
+        self._process = subprocess.Popen(command, stdin=theirs.fileno(), cwd=ROOT)
         theirs.close()
         return self
 

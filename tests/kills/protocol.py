@@ -43,6 +43,7 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
     """The executor is open; nobody has asked the exchange for anything yet."""
 
     held: dict[str, int]
+    available: dict[str, int]
 
 
 class Books(msgspec.Struct, frozen=True, tag="books"):
@@ -53,6 +54,8 @@ class Books(msgspec.Struct, frozen=True, tag="books"):
     held: dict[str, int]
     available: dict[str, int]
     balance: dict[str, int]
+    promised: dict[str, int]
+    """What was available before balance and positions were asked for."""
     problem: str
     """Why the books are not exact after balance and positions were asked for; empty: they are."""
 

@@ -26,16 +26,15 @@ class Summary(msgspec.Struct):
     violations: list[str] = msgspec.field(default_factory=list)
 
 
-def run(kills: int, seed: int, *, first: int = 0, sabotage: str = "") -> Summary:
+def run(kills: int, seed: int, *, first: int = 0) -> Summary:
     """Kill so many processes, in worlds of their own after every 25."""
     summary = Summary(Counter())
     with Nursery() as nursery:
         number = first
-        enough = 1 if sabotage else _ENOUGH
-        while summary.kills.total() < kills and len(summary.violations) < enough:
+        while summary.kills.total() < kills and len(summary.violations) < _ENOUGH:
             left = min(_PER_WORLD, kills - summary.kills.total())
             with tempfile.TemporaryDirectory() as folder:
-                world = World(seed, number, Path(folder), nursery, sabotage=sabotage)
+                world = World(seed, number, Path(folder), nursery)
                 asyncio.run(world.run(left))
             summary.kills += world.kills
             summary.orders += world.orders

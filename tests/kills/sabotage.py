@@ -7,6 +7,7 @@ from typing import Any
 from polyexec import executor as executor_module
 from polyexec.core.journal import Intent
 from polyexec.core.pipeline import Pipeline
+from polyexec.core.ports import OrderBatch
 from polyexec.journal.wal import FileJournal
 from polyexec.models import OrderId
 
@@ -51,7 +52,7 @@ def _send_everything_again() -> None:
             headers = self._pipeline._auth.headers(
                 self._clock.time_ms() // 1000, "POST", "/orders", group.signed.body
             )
-            batch = executor_module.OrderBatch(
+            batch = OrderBatch(
                 path="/orders",
                 body=group.signed.body,
                 headers=headers,

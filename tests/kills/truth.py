@@ -20,10 +20,11 @@ from polyexec.core.ledger import COLLATERAL
 from polyexec.core.orders import split_batch
 from polyexec.errors import InternalError
 from polyexec.journal.frames import DamageError, Place, read_preamble, read_records
+from polyexec.numbers import MICRO
 from polyexec.paper import Order, PaperExchange
 from polyexec.paper.http import Request
 from polyexec.paper.matching import MatchingEngine
-from tests.kills.protocol import Answered, Books, Submitting
+from tests.kills.protocol import Answered, Books, Opened, Submitting
 
 _decode = msgspec.msgpack.Decoder(Record).decode
 _NOT_KNOWN = frozenset({px.LegState.UNKNOWN, px.LegState.UNMATCHED})
@@ -79,8 +80,10 @@ class JournalReader:
         if isinstance(record, Signed):
             self.bodies[record.group] = record.body
             for entry, order_id in zip(split_batch(record.body), record.order_ids, strict=True):
-                self.groups[order_id] = record.group
-                self.legs[order_id] = self.legs_by_salt[_salt(entry)][1]
+                named = self.legs_by_salt.get(_salt(entry))
+                if named is None or named[0] != record.group:
+                    raise InternalError(f"group {record.group} was signed with another salt")
+                self.groups[order_id], self.legs[order_id] = named
 
 
 class Truth:
@@ -135,7 +138,7 @@ class Truth:
         self._read()
         self._first_group = self._journal.replay.next_group
         self._open_at_start = [
-            group for group in self._journal.replay.groups() if any(_is_unknown(group))
+            group for group in self._journal.replay.groups() if tuple(_is_unknown(group))
         ]
         self._asked: set[str] = set()
         self._submitted: Counter[tuple[str, ...]] = Counter()
@@ -214,9 +217,10 @@ class Truth:
 
     # what a process believes ------------------------------------------------------------------
 
-    def opened(self, held: dict[str, int]) -> None:
+    def opened(self, said: Opened) -> None:
         """Check that all that can trade is held before the exchange was asked."""
-        for asset, micro in held.items():
+        self._promises(said.available)
+        for asset, micro in said.held.items():
             needed = self._engine.ledger.active(self._account, asset)
             if micro < needed:
                 self._violate(f"held {micro} of {asset[:8]!r} at start under {needed} that rest")
@@ -235,15 +239,22 @@ class Truth:
         ledger = self._engine.ledger
         for asset, held in books.held.items():
             given = [o for o in live.values() if _asset_of(o) == asset]
-            needed = sum(self._journal.legs[o.order_id].reserved_micro - _spent(o) for o in given)
-            if held != needed:
-                self._violate(f"held {held} of {asset[:8]!r} where open orders need {needed}")
+            reserved = sum(self._journal.legs[o.order_id].reserved_micro for o in given)
+            most = reserved - sum(map(_spent, given))
+            least = most - sum(map(_fee_slack, given))
+            if not max(least, ledger.active(self._account, asset)) <= held <= most:
+                self._violate(f"held {held} of {asset[:8]!r}, open orders need {least} to {most}")
             balance = ledger.balance(self._account, asset)
             if books.balance[asset] != balance:
                 self._violate(f"balance {books.balance[asset]} of {asset[:8]!r}, not {balance}")
-            free = max(ledger.available(self._account, asset), 0)
-            if books.available[asset] > free:
-                self._violate(f"promises {books.available[asset]} of {asset[:8]!r}, {free} free")
+        self._promises(books.promised)
+        self._promises(books.available)
+
+    def _promises(self, available: dict[str, int]) -> None:
+        for asset, micro in available.items():
+            free = self._engine.ledger.available(self._account, asset)
+            if micro > max(free, 0):
+                self._violate(f"promises {micro} of {asset[:8]!r} where {free} are free")
 
     def cancelled(self, books: Books) -> None:
         """Check that nothing is left after a cancel-all."""
@@ -265,6 +276,8 @@ class Truth:
 
 def _is_unknown(group: OpenGroup) -> Iterator[str | None]:
     """Yield the ids of the legs that have to be asked for; None where only a signer knows it."""
+    if group.signed is None and not group.intent.resignable:
+        return iter(())  # it leaves with its SIGNED record only, and cannot be made again
     return (leg.order_id for leg in group.legs if leg.is_unresolved and leg.state in _NOT_KNOWN)
 
 
@@ -277,6 +290,19 @@ def _spent(order: Order) -> int:
     if order.side is px.Side.BUY:
         return order.cash_micro + order.fee_micro
     return order.filled_micro
+
+
+def _fee_slack(order: Order) -> int:
+    """Return what the fee of a taker at the average price, rounded up, is above the exact one.
+
+    An answer gives totals. What it made us spend too much goes back to the balance, not to the
+    reservation.
+    """
+    if order.side is not px.Side.BUY or not order.fee_micro:
+        return 0
+    cash, filled, rate = order.cash_micro, order.filled_micro, order.market.fee_rate_micro
+    fee = -(-cash * (filled - cash) * rate // (filled * MICRO))
+    return max(0, -(-fee // 10) * 10 - order.fee_micro)
 
 
 def _salt(entry: bytes) -> int:

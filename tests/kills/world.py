@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 import traceback
 from collections import Counter
 from pathlib import Path
@@ -16,9 +17,11 @@ from tests.kills.nursery import Nursery
 from tests.kills.protocol import Answered, Books, Idle, LifePlan, Opened, Report, Submitting
 from tests.kills.truth import JournalReader, Truth
 
-__all__ = ["World"]
+__all__ = ["Fate", "World"]
 
 _STUCK_S = 60
+_ROUNDS = 5
+"""How often a process trades until its fate has found it."""
 _ABSENT_AFTER_S = 0.4
 _LATE_S = 0.15
 """A POST of a dead process is taken so much later at most: well before it counts as absent."""
@@ -34,8 +37,8 @@ class Fate(msgspec.Struct, frozen=True):
     so long after it begins to trade; ``idle``; ``close``: so long after it begins to close."""
     nth: int
     when: str
-    """Of a request: ``before`` or ``after`` the exchange has handled it, when it is ``answered``, or
-    before, and the exchange handles it ``late``."""
+    """Of a request: ``before`` or ``after`` the exchange has handled it, so long after it is
+    ``answered``, or before, and the exchange handles it ``late``."""
     delay_s: float
 
 
@@ -46,7 +49,7 @@ def _fate(rng: random.Random) -> Fate:
     longest_s = {"start": 0.08, "trade": 0.12, "close": 0.02}.get(kind, 0.004)
     return Fate(
         kind=kind,
-        nth=rng.choice((1, 1, 2, 3, rng.randint(1, 25))),
+        nth=1 if kind == "cancel" else rng.choice((1, 1, 2, 3, rng.randint(1, 25))),
         when=rng.choice(("before", "after", "after", "answered", "late")),
         delay_s=rng.random() * longest_s,
     )
@@ -61,6 +64,7 @@ class _Life:
         self.pid = 0
         self.phase = "starting"
         self.killed_in = ""
+        self.rounds = 0
         self.seen: Counter[str] = Counter()
         self.over = asyncio.Event()
 
@@ -79,6 +83,13 @@ class _Life:
 class World:
     """Plays until so many processes were killed, then lets one end well.
 
+    Parameters
+    ----------
+    fate : Fate or None
+        Of every process; ``None``: drawn for each.
+    sabotage : str
+        A fault of ours, one of ``sabotage.PLANTS``.
+
     Attributes
     ----------
     kills : Counter
@@ -89,12 +100,20 @@ class World:
     """
 
     def __init__(
-        self, seed: int, number: int, folder: Path, nursery: Nursery, *, sabotage: str = ""
+        self,
+        seed: int,
+        number: int,
+        folder: Path,
+        nursery: Nursery,
+        *,
+        fate: Fate | None = None,
+        sabotage: str = "",
     ) -> None:
         self._name = f"seed {seed} world {number}"
         self._rng = rng = random.Random(f"kills/{seed}/{number}")
         self._folder = folder
         self._nursery = nursery
+        self._fate = fate
         self._sabotage = sabotage
         self._key = rng.randbytes(32).hex()
         self._journal_bytes = rng.choice((None, 30_000))
@@ -102,6 +121,8 @@ class World:
         self._policy = rng.choice(("hold", "hold", "complete, unwind"))
         self._resend_after_s = rng.choice((None, 0.1))
         self._deposit = rng.choice((300, 20_000))
+        if sabotage:
+            self._policy = "hold"
         self._life = _Life(0, None)
         self._tokens: dict[str, str] = {}
         self.kills: Counter[str] = Counter()
@@ -133,7 +154,7 @@ class World:
             exchange.on_request = self._on_request
             while self.kills.total() < kills and not self.violations:
                 self._move_market()
-                await self._play(_fate(self._rng))
+                await self._play(self._fate or _fate(self._rng))
             if not self.violations:
                 await self._play(None)
                 self._truth.closed()
@@ -170,14 +191,17 @@ class World:
         except TimeoutError:
             self._violate(f"stuck while {life.phase}")
             life.strike()
-            await reader.read()
+        except ConnectionError:
+            pass  # killed before it had read our last word; after that it had said nothing
         life.over.set()
         writer.close()
         status = self._nursery.reap(life.pid)
-        while self._exchange._server._connections:  # what it had sent is read first
+        # What it had sent is read first.
+        while self._exchange._server._connections:  # noqa: ASYNC110  a server has no event for it
             await asyncio.sleep(0)
-        self.kills[life.killed_in] += status == -9
-        if status != -9 and not (status == 0 and life.phase == "closing"):
+        if status == -signal.SIGKILL:
+            self.kills[life.killed_in] += 1
+        elif status != 0 or life.phase != "closing":
             self._violate(f"ended by itself with {status} while {life.phase}")
         self._truth.buried()
 
@@ -192,7 +216,7 @@ class World:
             match said:
                 case Opened():
                     life.phase = "recovering"
-                    self._truth.opened(said.held)
+                    self._truth.opened(said)
                 case Submitting():
                     self._truth.submits(said)
                 case Answered():
@@ -210,7 +234,8 @@ class World:
                     word = self._end(life)
             if word == protocol.GO:
                 self._begin(life)
-            life.phase = "closing" if word == protocol.CLOSE else life.phase
+            elif word == protocol.CLOSE:
+                life.phase = "closing"
             writer.write(word)
 
     def _begin(self, life: _Life) -> None:
@@ -219,9 +244,12 @@ class World:
             asyncio.get_running_loop().call_later(life.fate.delay_s, life.strike)
 
     def _end(self, life: _Life) -> bytes:
-        """Kill a process that has nothing left to do: its fate did not find it."""
+        """Say what a process does that has submitted all it wanted."""
         fate = life.fate
         if fate is None or fate.kind != "close":
+            life.rounds += 1
+            if life.rounds < _ROUNDS and fate is not None and fate.kind != "idle":
+                return protocol.GO
             life.strike()
             return b""
         asyncio.get_running_loop().call_later(fate.delay_s, life.strike)
@@ -257,7 +285,7 @@ class World:
             ca=self._ca,
             sides=self._tokens,
             signals=rng.choice((5, 15, 40)),
-            is_eager=self._policy == "hold" and rng.random() < 0.3,
+            is_eager=bool(self._sabotage) or (self._policy == "hold" and rng.random() < 0.3),
             journal_bytes=self._journal_bytes,
             sabotage=self._sabotage,
         )
@@ -284,9 +312,11 @@ class World:
 
     async def _handle(self, life: _Life, request: Request) -> Response | Fault | None:
         self._truth.requested(request)
-        kind = {"POST/orders": "post", "DELETE/orders": "cancel", "DELETE/cancel-all": "cancel"}.get(
-            request.method + request.path, "other"
-        )
+        kind = {
+            "POST/orders": "post",
+            "DELETE/orders": "cancel",
+            "DELETE/cancel-all": "cancel",
+        }.get(request.method + request.path, "other")
         life.seen.update(("request", kind))
         fate = life.fate
         if fate is not None and life.seen[fate.kind] == fate.nth and fate.kind in (kind, "request"):
