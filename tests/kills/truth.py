@@ -19,7 +19,13 @@ from polyexec.core.journal import Intent, IntentLeg, OpenGroup, Record, Replay, 
 from polyexec.core.ledger import COLLATERAL
 from polyexec.core.orders import split_batch
 from polyexec.errors import InternalError
-from polyexec.journal.frames import DamageError, Place, read_preamble, read_records
+from polyexec.journal.frames import (
+    DamageError,
+    FileInfo,
+    Place,
+    read_preamble,
+    read_records,
+)
 from polyexec.numbers import MICRO
 from polyexec.paper import Order, PaperExchange
 from polyexec.paper.http import Request
@@ -37,7 +43,7 @@ class JournalReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._inode = 0
+        self._info: FileInfo | None = None
         self._place = Place(0, 0, 0)
         self.replay = Replay()
         self.legs_by_salt: dict[int, tuple[int, IntentLeg]] = {}
@@ -58,12 +64,11 @@ class JournalReader:
         except FileNotFoundError:
             return  # no process came that far
         try:
-            status = os.fstat(fd)
-            with mmap.mmap(fd, status.st_size, prot=mmap.PROT_READ) as data:
-                if status.st_ino != self._inode:  # new, or compacted
-                    info, self._place = read_preamble(data[:65536])
+            with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as data:
+                info, start = read_preamble(data[:65536])
+                if info != self._info:  # another file: the first, or a compaction
+                    self._info, self._place = info, start
                     self.replay = Replay(info.next_group)
-                    self._inode = status.st_ino
                 for payload, place in read_records(data, self._place):  # type: ignore[arg-type]
                     self._add(_decode(payload))
                     self._place = place
@@ -241,7 +246,8 @@ class Truth:
             given = [o for o in live.values() if _asset_of(o) == asset]
             reserved = sum(self._journal.legs[o.order_id].reserved_micro for o in given)
             most = reserved - sum(map(_spent, given))
-            least = most - sum(map(_fee_slack, given))
+            rounded = sum(map(self._rounded_fills, given))
+            least, most = most - rounded - sum(map(_fee_slack, given)), most + rounded
             if not max(least, ledger.active(self._account, asset)) <= held <= most:
                 self._violate(f"held {held} of {asset[:8]!r}, open orders need {least} to {most}")
             balance = ledger.balance(self._account, asset)
@@ -249,6 +255,12 @@ class Truth:
                 self._violate(f"balance {books.balance[asset]} of {asset[:8]!r}, not {balance}")
         self._promises(books.promised)
         self._promises(books.available)
+
+    def _rounded_fills(self, order: Order) -> int:
+        """Return how many fills cost a fraction of a micro-dollar, which either side may bear."""
+        trades = (self._engine.trades[trade_id] for trade_id in order.trade_ids)
+        fills = (fill for trade in trades for fill in trade.makers)
+        return sum(1 for fill in fills if fill.shares_micro % 10_000)
 
     def _promises(self, available: dict[str, int]) -> None:
         for asset, micro in available.items():
@@ -286,7 +298,7 @@ def _asset_of(order: Order) -> str:
 
 
 def _spent(order: Order) -> int:
-    """Return what has left the reservation; whole shares at whole cents need no rounding."""
+    """Return what has left the reservation, to within the rounding of fills."""
     if order.side is px.Side.BUY:
         return order.cash_micro + order.fee_micro
     return order.filled_micro
