@@ -8,14 +8,14 @@ what it believes.
 import mmap
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import orjson
 
 import polyexec as px
-from polyexec.core.journal import Intent, IntentLeg, OpenGroup, Record, Replay, Signed
+from polyexec.core.journal import Intent, IntentLeg, OpenGroup, Record, Replay, Signed, rebuild
 from polyexec.core.ledger import COLLATERAL
 from polyexec.core.orders import split_batch
 from polyexec.errors import InternalError
@@ -97,8 +97,8 @@ class Truth:
     Parameters
     ----------
     exchange : PaperExchange
-    account : str
-        In lower case.
+    signer : OrderSigner
+        Of the account, with signatures that repeat.
     journal : JournalReader
     may_resend : bool
         The same bytes may be posted twice by the process that made them.
@@ -109,7 +109,7 @@ class Truth:
     def __init__(
         self,
         exchange: PaperExchange,
-        account: str,
+        signer: px.OrderSigner,
         journal: JournalReader,
         violate: Callable[[str], None],
         *,
@@ -117,7 +117,8 @@ class Truth:
         follows_up: bool,
     ) -> None:
         self._exchange = exchange
-        self._account = account
+        self._signer = signer
+        self._account = signer.address.lower()
         self._journal = journal
         self._violate = violate
         self._may_resend = may_resend
@@ -142,12 +143,21 @@ class Truth:
         """Take note that a new process is about to start."""
         self._read()
         self._first_group = self._journal.replay.next_group
-        self._open_at_start = [
-            group for group in self._journal.replay.groups() if tuple(_is_unknown(group))
-        ]
+        self._must_ask = {
+            group.group: self._unknown(group) for group in self._journal.replay.groups()
+        }
         self._asked: set[str] = set()
         self._submitted: Counter[tuple[str, ...]] = Counter()
         self._sent: Counter[tuple[str, ...]] = Counter()
+
+    def _unknown(self, group: OpenGroup) -> set[str]:
+        """Return the orders of a group that have to be asked for."""
+        if group.signed is not None:
+            legs = [leg for leg in group.legs if leg.is_unresolved and leg.state in _NOT_KNOWN]
+            return {str(leg.order_id) for leg in legs}
+        if group.intent.resignable:
+            return set(rebuild(group.intent, self._signer)[1])
+        return set()  # it leaves with its SIGNED record only, and cannot be made again
 
     def submits(self, said: Submitting) -> None:
         """Take note that a signal is submitted."""
@@ -191,11 +201,9 @@ class Truth:
         if body == kept and self._posts[body] == 1:
             tokens = (orjson.loads(entry)["order"]["tokenId"] for entry in split_batch(body))
             self._sent[tuple(sorted(tokens))] += 1
-        for known in self._open_at_start:
-            ids = {o for o, number in journal.groups.items() if number == known.group}
-            unknown = {o for o in ids if known.signed is None or o in set(_is_unknown(known))}
-            if unknown - self._asked or not ids:
-                self._violate(f"group {group} was sent before {known.group} was asked for")
+        for earlier, unknown in self._must_ask.items():
+            if unknown - self._asked:
+                self._violate(f"group {group} was sent before {earlier} was asked for")
 
     def buried(self) -> None:
         """Check what a dead process left, before another one looks."""
@@ -284,13 +292,6 @@ class Truth:
             self._journal.read()
         except (DamageError, InternalError) as error:
             self._violate(f"the journal: {error}")
-
-
-def _is_unknown(group: OpenGroup) -> Iterator[str | None]:
-    """Yield the ids of the legs that have to be asked for; None where only a signer knows it."""
-    if group.signed is None and not group.intent.resignable:
-        return iter(())  # it leaves with its SIGNED record only, and cannot be made again
-    return (leg.order_id for leg in group.legs if leg.is_unresolved and leg.state in _NOT_KNOWN)
 
 
 def _asset_of(order: Order) -> str:

@@ -145,7 +145,7 @@ class World:
             path = self._folder / "journals" / f"{signer.address}-{signer.chain_id}"
             self._truth = Truth(
                 exchange,
-                signer.address.lower(),
+                signer,
                 JournalReader(path / "journal.wal"),
                 self._violate,
                 may_resend=self._resend_after_s is not None,
