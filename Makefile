@@ -26,7 +26,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm mutation groups-exhaustive conformance wire-soak clean
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance wire-soak clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -95,6 +95,9 @@ ledger-storm: $(DEV) ## Hammer the ledger from threads without the GIL: OPERATIO
 
 journal-storm: $(DEV) ## Cut, damage and kill the journal: ARGS="--kills 1000 --seed 7"
 	@$(PY) -m tests.journal_storm.run $(ARGS)
+
+kill-storm: $(DEV) ## Kill live executors against the paper exchange: ARGS="--kills 1000 --seed 1"
+	@$(PY) -m tests.kills.run $(ARGS)
 
 mutation: $(DEV) ## Break the money code line by line and count the tests that notice: ARGS="--only outcome"
 	@$(PY) tools/mutation.py $(ARGS)
