@@ -157,7 +157,10 @@ def mutants_of(module: str) -> Iterator[Mutant]:
                 for skip in SKIPS
             ):
                 continue
-            code = mutate_code(source, kind(), occurrence)
+            try:
+                code = mutate_code(source, kind(), occurrence)
+            except AttributeError:
+                continue  # cosmic-ray writes no other name for a dotted exception
             changed = code.splitlines()
             after = changed[line - 1].strip() if line <= len(changed) else ""
             yield Mutant(line, name.removeprefix("core/"), before, after, code)

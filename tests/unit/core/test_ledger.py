@@ -78,6 +78,12 @@ def test_missing_shares_are_reported_before_missing_money(ledger: Ledger) -> Non
     assert short == Shortage(A, 51, 50)
 
 
+def test_a_shortage_tells_of_its_moment_and_never_changes(ledger: Ledger) -> None:
+    short = ledger.reserve([(B, 1)])
+    with pytest.raises(AttributeError):
+        short.needed_micro = 0  # type: ignore[misc, union-attr]
+
+
 def test_an_unknown_token_has_nothing_to_sell(ledger: Ledger) -> None:
     assert ledger.reserve([(B, 1)]) == Shortage(B, 1, 0)
 
