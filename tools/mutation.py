@@ -30,9 +30,12 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "polyexec"
 LEAST_PERCENT = 90
+# A mutant may take so much longer than the tests on the module as it is, and at least so long.
+PATIENCE = 5
 LEAST_CPU_S = 5
-MOST_WAIT_S = 60
+LEAST_WAIT_S = 60
 MOST_BYTES = 4 << 30
+ENDLESS = (signal.SIGALRM, signal.SIGXCPU, signal.SIGKILL)
 
 # What tests import and what no mutant can change: imported once.
 SHARED_MODULES = (
@@ -179,13 +182,15 @@ def mutants_of(module: str) -> Iterator[Mutant]:
             yield Mutant(line, name.removeprefix("core/"), before, after, code)
 
 
-def run_tests(module: str, tests: Sequence[str], code: str, most_cpu_s: int) -> int:
+def run_tests(
+    module: str, tests: Sequence[str], code: str, most_cpu_s: int, most_wait_s: int
+) -> int:
     """Run the tests on another text of a module; return pytest's exit code. For a child."""
     import pytest  # noqa: PLC0415
 
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (most_cpu_s, most_cpu_s))
-    signal.alarm(MOST_WAIT_S)
+    signal.alarm(most_wait_s)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
@@ -208,33 +213,40 @@ def start(work: Callable[[], int]) -> int:
         os._exit(status)
 
 
-def survivors(target: Target, mutants: Sequence[Mutant], jobs: int) -> tuple[list[Mutant], int]:
-    """Return the mutants that no test noticed, and how many never came to an end."""
-    most_cpu_s = max(LEAST_CPU_S, 5 * measure_baseline(target))
+def survivors(
+    target: Target, mutants: Sequence[Mutant], jobs: int
+) -> tuple[list[Mutant], list[Mutant]]:
+    """Return the mutants that no test noticed, and those that never came to an end."""
+    limits = limits_of(target)
     waiting = list(reversed(mutants))
     running: dict[int, Mutant] = {}
-    alive, endless = [], 0
+    alive, endless = [], []
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.pop()
-            work = functools.partial(run_tests, *target, mutant.code, most_cpu_s)
-            running[start(work)] = mutant
+            running[start(functools.partial(run_tests, *target, mutant.code, *limits))] = mutant
         pid, status = os.wait()
         mutant = running.pop(pid)
         if status == 0:
             alive.append(mutant)
-        endless += os.WIFSIGNALED(status)
-    return sorted(alive), endless
+        elif os.WIFSIGNALED(status) and os.WTERMSIG(status) in ENDLESS:
+            endless.append(mutant)
+    return sorted(alive), sorted(endless)
 
 
-def measure_baseline(target: Target) -> int:
-    """Return the seconds of processor that the tests need on the module as it is."""
+def limits_of(target: Target) -> tuple[int, int]:
+    """Return the seconds of processor and of waiting that a mutant is given.
+
+    They follow from the tests on the module as it is, so that a busy machine kills no mutant.
+    """
     code = (SOURCE / target.module).read_text()
-    work = functools.partial(run_tests, *target, code, 10 * MOST_WAIT_S)
-    _, status, usage = os.wait4(start(work), 0)
+    began = time.monotonic()
+    _, status, usage = os.wait4(start(functools.partial(run_tests, *target, code, 3600, 3600)), 0)
     if status:
         raise SystemExit(f"{target.module}: its tests fail, or do not import it, unchanged")
-    return math.ceil(usage.ru_utime + usage.ru_stime)
+    cpu_s = PATIENCE * (usage.ru_utime + usage.ru_stime)
+    wait_s = 4 * PATIENCE * (time.monotonic() - began)
+    return max(LEAST_CPU_S, math.ceil(cpu_s)), max(LEAST_WAIT_S, math.ceil(wait_s))
 
 
 def prepare() -> None:
@@ -274,7 +286,8 @@ def report(target: Target, options: argparse.Namespace) -> tuple[int, int]:
         print(f"{target.module}:{mutant.line}: {mutant.operator}: {mutant.after}")
     killed = len(mutants) - len(alive)
     percent = 100 * killed / len(mutants)
-    notes += f", {endless} of them endless" if endless else ""
+    for mutant in endless:
+        print(f"{target.module}:{mutant.line}: endless, counts as killed: {mutant.after}")
     notes += f", {time.monotonic() - began:.0f} s"
     print(f"{target.module} {killed}/{len(mutants)} {percent:.1f} %{notes}", flush=True)
     return len(mutants), killed

@@ -151,11 +151,9 @@ def test_a_leg_that_comes_out_even_is_none_that_loses() -> None:
 
 
 def test_one_micro_dollar_is_a_loss() -> None:
-    legs = priced(leg(1, "BUY", "0.40", "5.01"))
-    risk = worst_loss(legs, ((399_999,),))
-    assert (risk.loss_micro, risk.legs) == (6, (0,))
-    risk = worst_loss(priced(leg(1, "SELL", "0.40", "5.01"), leg(2, "BUY", "0.30")), ((1, 0),))
-    assert risk.legs == (1,)
+    legs = priced(leg(1, "BUY", "0.50", "0.01"), leg(2, "BUY", "0.50", "0.01"))
+    risk = worst_loss(legs, ((499_999, 500_000),))
+    assert (risk.loss_micro, risk.legs, risk.losses_micro) == (1, (0,), ((1, 0),))
 
 
 def test_payoffs_of_other_legs_are_refused() -> None:
@@ -171,7 +169,7 @@ def test_the_loss_of_exactly_some_legs_is_that_of_the_worst_outcome() -> None:
     assert risk.loss_of((0, 1, 2)) == -2
 
 
-@pytest.mark.parametrize("places", [[-1], [3], [0, 3]])
+@pytest.mark.parametrize("places", [[-1], [3], [0, 4]])
 def test_the_loss_of_a_leg_that_is_not_there_is_refused(places: list[int]) -> None:
     risk = GroupRisk(6, (0, 1), 1, ((-7, 3, 2),))
     with pytest.raises(IndexError, match=re.escape(f"legs {places} of 3")):
@@ -205,7 +203,7 @@ def test_what_is_beyond_complete_sets_is_left_over(
 ) -> None:
     made = exposure(sides, shares, weights=weights)
     assert (made.shares_micro, made.sets_micro, made.leftover_micro) == (shares, sets, leftover)
-    assert made.is_whole is not any(leftover)
+    assert made.is_whole is (leftover == (0,) * len(sides))
 
 
 @pytest.mark.parametrize(
@@ -214,6 +212,7 @@ def test_what_is_beyond_complete_sets_is_left_over(
         ((1, 1), (1, 1), (1, 1)),
         ((10, 3), (3, 2), (4, 3)),  # 3 of 2 are 4.5 of 3
         ((3, 10), (2, 3), (3, 4)),
+        ((6, 8), (2, 3), (5, 8)),
         ((6, 4, 9), (2, 1, 3), (6, 3, 9)),
         ((9, 8, 7), (1, 1, 1), (7, 7, 7)),
         ((7, 8, 9), (1, 1, 1), (7, 7, 7)),
@@ -230,6 +229,11 @@ def test_the_leg_that_is_furthest_behind_decides_the_sets(
 def test_tokens_that_do_not_hang_together_pay_what_is_worse_for_us() -> None:
     made = exposure((BUY, SELL, BUY, SELL), (5, -7, 4, -2), cash=-3)
     assert (made.worst_micro, made.best_micro) == (-3 - 9, -3 + 9)
+
+
+def test_every_micro_share_counts() -> None:
+    made = exposure((BUY, SELL, BUY), (1, -1, 0))
+    assert (made.worst_micro, made.best_micro) == (-1, 1)
 
 
 def test_outcomes_pay_all_tokens_together() -> None:
