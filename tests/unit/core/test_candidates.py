@@ -275,9 +275,24 @@ def test_no_edge_at_all_passes_only_a_threshold_of_zero(min_pnl: str, passes: bo
     assert (skip is None) is passes
 
 
+@pytest.mark.parametrize("min_pnl", [0, -5])
+def test_a_set_of_nothing_has_no_edge_whatever_the_threshold(min_pnl: int) -> None:
+    edge, skip = edge_of(signal(size="0.001"), min_pnl=min_pnl)
+    assert edge.cost_micro == 0
+    assert skip is not None
+    assert skip.reason is SkipReason.PNL_BELOW_THRESHOLD
+
+
 @pytest.mark.parametrize(
     ("profit_abs", "passes"),
-    [("0.20", True), ("0.1999999", False), ("-0.2", False), ("5", True), (None, True)],
+    [
+        ("0.20", True),
+        ("0.1999999", False),
+        ("-0.2", False),
+        ("0.3", True),
+        ("5", True),
+        (None, True),
+    ],
 )
 def test_a_claimed_profit_must_pass_the_threshold_too(profit_abs: Any, passes: bool) -> None:
     _, skip = edge_of(signal(profit_abs=profit_abs), min_pnl=25)
@@ -485,6 +500,7 @@ def test_a_sale_that_the_inventory_does_not_cover_buys_the_complement(given: Any
     sold, bought = (Side.SELL, "1"), (Side.BUY, "9")
     assert first_of(given, lambda token: TEN - 1) == bought
     assert first_of(given, lambda token: TEN) == sold
+    assert first_of(given, lambda token: TEN + 1) == sold
     assert first_of(given, {"1": TEN}.__getitem__) == sold
     assert first_of(given, lambda token: 0, buys_complements=False) == sold
     assert first_of(given, None) == sold
@@ -561,6 +577,9 @@ def test_the_worst_loss_of_explicit_legs_follows_their_outcomes() -> None:
     made = price_signal(together, policy(buys_complements=True), lambda token: 0)
     assert not isinstance(made, Skip)
     assert worst_loss_micro(together, made) == 7_000_000
+    partly = LegsSignal(legs, outcomes=[["0.3", "0.9"]])
+    assert worst_loss_micro(partly, priced_table(partly)) == 1_000_000 + 6_000_000
+    assert worst_loss_micro(partly, made) == 1_000_000 + 6_000_000
 
 
 # what a person is told ----------------------------------------------------------------------------
@@ -586,6 +605,9 @@ def test_a_leg_is_named_by_its_market_or_the_start_of_its_token(slug: str, name:
     skip = check_liquidity(table_of(one.replace(available_size="9.5")))
     assert skip is not None
     assert skip.detail == f"{whole}: 9.5 quoted, 10 wanted"
+    skip = check_liquidity(table_of(one.replace(available_size=0)))
+    assert skip is not None
+    assert skip.detail == f"{whole}: 0 quoted, 10 wanted"
     skip = check_size(table_of(one.replace(size="4.995", min_order_size=3)))
     assert skip is not None
     assert skip.detail == f"{whole}: size=4.99, at least 5"
@@ -651,8 +673,8 @@ def test_a_leg_reads_as_it_was_given() -> None:
 
 
 def test_an_edge_is_the_payout_less_the_cost() -> None:
-    edge = Edge(cost_micro=8, payout_micro=10, gross_cost_micro=7)
-    assert (edge.net_micro, edge.gross_micro) == (2, 3)
+    edge = Edge(cost_micro=6, payout_micro=10, gross_cost_micro=4)
+    assert (edge.net_micro, edge.gross_micro) == (4, 6)
 
 
 def test_records_of_the_pricing_never_change() -> None:
