@@ -67,6 +67,56 @@ def test_figures_are_exact_dollars_and_shares() -> None:
     assert (money.total_cost, money.expected_pnl) == (Decimal("1.450001"), Decimal("-0.000003"))
 
 
-def test_a_result_cannot_be_changed() -> None:
-    with pytest.raises(AttributeError):
-        result(LegState.LIVE).skipped = SkipReason.CLOSED  # type: ignore[misc]
+def test_risk_and_profit_read_as_dollars() -> None:
+    money = TradeResult(
+        signal=SIGNAL,
+        worst_loss_micro=1_250_000,
+        at_risk_micro=1,
+        provisional_pnl_micro=-2_000_000,
+        final_pnl_micro=10_000,
+    )
+    assert (money.worst_loss, money.at_risk) == (Decimal("1.25"), Decimal("0.000001"))
+    assert (money.provisional_pnl, money.final_pnl) == (-2, Decimal("0.01"))
+
+
+def test_no_profit_is_final_before_everything_is_settled() -> None:
+    assert TradeResult(signal=SIGNAL).final_pnl is None
+    assert TradeResult(signal=SIGNAL, final_pnl_micro=0).final_pnl == 0
+
+
+@pytest.mark.parametrize(
+    ("filled", "is_whole", "success"),
+    [(5_000_000, True, True), (5_000_000, False, False), (0, True, False), (0, False, False)],
+)
+def test_follow_ups_succeed_when_they_made_a_group_whole_that_traded(
+    filled: int, is_whole: bool, success: bool
+) -> None:
+    # Unwound to nothing is whole as well, and no success.
+    one = TradeResult(
+        signal=SIGNAL,
+        legs=(leg(LegState.MATCHED, filled_micro=filled), leg(LegState.REJECTED)),
+        follow_ups=(leg(LegState.MATCHED, filled_micro=5_000_000),),
+        is_whole=is_whole,
+    )
+    assert one.success is success
+
+
+def test_nothing_has_traded_and_nothing_is_at_risk_until_somebody_says_so() -> None:
+    untouched = leg(LegState.LIVE)
+    assert (untouched.filled_micro, untouched.paid_micro, untouched.fee_micro) == (0, 0, 0)
+    fresh = result(LegState.LIVE)
+    assert fresh.is_whole
+    assert (fresh.cost_micro, fresh.expected_pnl_micro) == (0, 0)
+    assert fresh.worst_loss_micro == fresh.at_risk_micro == fresh.provisional_pnl_micro == 0
+    assert fresh.finished_ms == 0
+    assert {getattr(fresh.latency, name) for name in Latency.__struct_fields__} == {0.0}
+
+
+@pytest.mark.parametrize("record", [leg(LegState.LIVE), Latency(), result(LegState.LIVE)])
+def test_records_are_written_by_name_and_never_change(record: Any) -> None:
+    names = type(record).__struct_fields__
+    for name in names:
+        with pytest.raises(AttributeError):
+            setattr(record, name, None)
+    with pytest.raises(TypeError):
+        type(record)(*(getattr(record, name) for name in names))

@@ -1,6 +1,7 @@
 """Answers to orders: read exactly, and what cannot be read is said, never guessed."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -46,6 +47,34 @@ def test_matched_leg_is_read_exactly():
         taking_micro=5_120_000,
         trade_ids=("t1", "t2"),
     )
+
+
+def test_a_leg_that_cannot_be_read_says_nothing():
+    broken = one("live")
+    assert broken == OrderAnswer(
+        success=False,
+        error="",
+        order_id="",
+        status="",
+        making_micro=0,
+        taking_micro=0,
+        malformed="the answer is not an object",
+    )
+
+
+def test_an_answer_is_written_by_name_and_never_changes():
+    answer = one(MATCHED)
+    names = OrderAnswer.__struct_fields__
+    for name in names:
+        with pytest.raises(AttributeError):
+            setattr(answer, name, None)
+    with pytest.raises(TypeError):
+        OrderAnswer(*(getattr(answer, name) for name in names))
+
+
+@pytest.mark.parametrize("success", [1, "true", None])
+def test_only_true_itself_is_success(success):
+    assert one({**MATCHED, "success": success}).success is False
 
 
 def test_legs_keep_their_order_and_a_broken_one_does_not_hide_the_others():
@@ -99,7 +128,23 @@ def test_missing_optional_fields_are_empty():
 )
 def test_odd_field_is_named_and_not_guessed(field, value):
     answer = one({**MATCHED, field: value})
-    assert field in answer.malformed
+    assert answer.malformed == f"unreadable: {field}"
+    read = {
+        "success": answer.success,
+        "errorMsg": answer.error,
+        "orderID": answer.order_id,
+        "status": answer.status,
+        "makingAmount": answer.making_micro,
+        "takingAmount": answer.taking_micro,
+        "tradeIDs": answer.trade_ids,
+    }
+    assert not read[field]
+
+
+def test_every_odd_field_is_named():
+    assert one({"makingAmount": "x", "status": 1}).malformed == (
+        "unreadable: success, makingAmount, status"
+    )
 
 
 def test_json_number_amount_does_not_pass_through_a_float():
@@ -111,6 +156,11 @@ def test_json_number_amount_does_not_pass_through_a_float():
 
 def test_single_order_answer_is_one_leg():
     assert parse_order_answers(json.dumps(MATCHED).encode()) == (one(MATCHED),)
+
+
+@pytest.mark.parametrize("leg", [{"success": True}, {"orderID": "0x1"}])
+def test_one_word_of_an_order_answer_makes_an_object_one(leg):
+    assert parse_order_answers(json.dumps(leg).encode()) == (one(leg),)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +262,35 @@ def test_mode_of_the_exchange_is_recognised(status, body, mode):
     assert error.mode is mode
 
 
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (500, "trading is disabled"),
+        (502, "trading is disabled"),
+        (504, "post-only mode"),
+        (503, "trading is slow"),
+        (503, "this endpoint is disabled"),
+    ],
+)
+def test_another_status_or_half_of_the_words_is_no_mode(status, text):
+    error = parse_error(status, json.dumps({"error": text}).encode(), {})
+    assert type(error) is VenueError
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("0", 0), ("0.5", 0.5), ("86400", 86_400), ("86401", None), ("-0.5", None)],
+)
+def test_a_pause_is_between_nothing_and_a_day(given, seconds):
+    assert parse_error(429, b"{}", {"retry-after": given}).retry_after_s == seconds
+
+
+@pytest.mark.parametrize("odd", [None, [1], {"s": 1}])
+def test_a_pause_that_is_no_number_is_none(odd):
+    body = json.dumps({"error": "x", "retry_after_seconds": odd}).encode()
+    assert parse_error(503, body, {}).retry_after_s is None
+
+
 def test_retry_after_comes_from_the_header_or_the_body():
     body = b'{"error":"x","code":"post_only_mode","retry_after_seconds":79}'
     assert parse_error(503, body, {}).retry_after_s == 79
@@ -227,6 +306,13 @@ def test_html_is_described_by_its_title(status):
     assert error.message == "HTML page: Attention!"
 
 
+def test_a_title_is_looked_for_in_the_first_4096_bytes():
+    title = b"<title>A"
+    last = b"x" * (4096 - len(title)) + title
+    assert parse_error(502, last, {}).message == "HTML page: A"
+    assert parse_error(502, b"x" + last, {}).message == "unreadable answer of 4097 bytes"
+
+
 def test_html_of_a_gateway_is_unexpected_not_a_refusal():
     assert type(parse_error(502, b"<html>", {})) is UnexpectedResponseError
     assert type(parse_error(503, b"<html>trading is disabled", {})) is UnexpectedResponseError
@@ -236,6 +322,18 @@ def test_html_of_a_gateway_is_unexpected_not_a_refusal():
 def test_error_text_that_is_an_object_is_shown():
     assert parse_error(400, b'{"error":{"a":1}}', {}).message == '{"a":1}'
     assert parse_error(400, b'{"errorMsg":"b"}', {}).message == "b"
+
+
+@pytest.mark.parametrize("first", [5, "", {}, [], None, False])
+def test_the_first_field_that_says_something_is_the_text(first):
+    body = json.dumps({"error": first, "message": "b"}).encode()
+    assert parse_error(400, body, {}).message == "b"
+
+
+def test_a_long_text_is_cut():
+    for text in ("x" * 501, ["x" * 501]):
+        message = parse_error(400, json.dumps({"error": text}).encode(), {}).message
+        assert len(message) == 500
 
 
 def test_exponent_beyond_any_decimal_is_no_json():
@@ -248,3 +346,15 @@ def test_exponent_beyond_any_decimal_is_no_json():
 def test_deep_json_is_refused():
     with pytest.raises(ValueError, match="not JSON"):
         decode_json(b"[" * 100_000)
+
+
+@pytest.mark.parametrize("piece", [b"[", b'{"a":', b'[{"a":'])
+def test_deep_json_does_not_overflow_the_stack_where_a_library_raised_the_limit(piece):
+    # Without a limit of its own the decoder would end the process.
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**6)
+    try:
+        with pytest.raises(ValueError, match="not JSON"):
+            decode_json(piece * 200_000)
+    finally:
+        sys.setrecursionlimit(limit)

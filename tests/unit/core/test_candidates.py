@@ -17,6 +17,7 @@ from polyexec.core.candidates import (
     payout_per_set,
     price_signal,
     priced_legs,
+    worst_loss_micro,
 )
 from polyexec.enums import OrderType, Side, SkipReason, Strategy
 from polyexec.models import ArbSignal, LegsSignal
@@ -274,9 +275,24 @@ def test_no_edge_at_all_passes_only_a_threshold_of_zero(min_pnl: str, passes: bo
     assert (skip is None) is passes
 
 
+@pytest.mark.parametrize("min_pnl", [0, -5])
+def test_a_set_of_nothing_has_no_edge_whatever_the_threshold(min_pnl: int) -> None:
+    edge, skip = edge_of(signal(size="0.001"), min_pnl=min_pnl)
+    assert edge.cost_micro == 0
+    assert skip is not None
+    assert skip.reason is SkipReason.PNL_BELOW_THRESHOLD
+
+
 @pytest.mark.parametrize(
     ("profit_abs", "passes"),
-    [("0.20", True), ("0.1999999", False), ("-0.2", False), ("5", True), (None, True)],
+    [
+        ("0.20", True),
+        ("0.1999999", False),
+        ("-0.2", False),
+        ("0.3", True),
+        ("5", True),
+        (None, True),
+    ],
 )
 def test_a_claimed_profit_must_pass_the_threshold_too(profit_abs: Any, passes: bool) -> None:
     _, skip = edge_of(signal(profit_abs=profit_abs), min_pnl=25)
@@ -450,3 +466,235 @@ def test_leg_settings_reach_the_order() -> None:
     gtd, plain = priced(leg(1, order_type="GTD", expiration=1_900_000_000, post_only=True), leg(2))
     assert (gtd.order_type, gtd.expiration, gtd.post_only) == (OrderType.GTD, 1_900_000_000, True)
     assert (plain.order_type, plain.expiration, plain.post_only) == (OrderType.GTC, 0, False)
+
+
+# sales without inventory --------------------------------------------------------------------------
+
+TEN = 10_000_000
+
+
+def sale(**changes: Any) -> ArbSignal:
+    """Sell the parent at 0.70, whose other token is 9, and buy its parts."""
+    other = {"complement_token_id": 9} | changes
+    return signal(
+        Strategy.SELL_PARENT_BUY_CHILDREN,
+        ("0.70", "0.30", "0.20"),
+        parent=quote(1, None, "0.70", **other),
+    )
+
+
+def first_of(given: ArbSignal | LegsSignal, inventory: Any, **changes: Any) -> tuple[Side, str]:
+    made = price_signal(given, policy(**{"buys_complements": True} | changes), inventory)
+    assert not isinstance(made, Skip), made
+    first, *rest = priced_legs(made)
+    assert [leg.side for leg in rest] == [Side.BUY] * len(rest)
+    return first.side, first.token_id
+
+
+@pytest.mark.parametrize(
+    "given",
+    [sale(), LegsSignal([leg(1, "SELL", "0.70", 10, complement_token_id=9), leg(2)])],
+    ids=["strategy", "legs"],
+)
+def test_a_sale_that_the_inventory_does_not_cover_buys_the_complement(given: Any) -> None:
+    sold, bought = (Side.SELL, "1"), (Side.BUY, "9")
+    assert first_of(given, lambda token: TEN - 1) == bought
+    assert first_of(given, lambda token: TEN) == sold
+    assert first_of(given, lambda token: TEN + 1) == sold
+    assert first_of(given, {"1": TEN}.__getitem__) == sold
+    assert first_of(given, lambda token: 0, buys_complements=False) == sold
+    assert first_of(given, None) == sold
+
+
+def test_the_complement_is_bought_at_the_rest_of_a_dollar_for_the_same_cost() -> None:
+    made = price_signal(sale(), policy(buys_complements=True), lambda token: 0)
+    assert not isinstance(made, Skip)
+    bought, sold = priced_legs(made)[0], legs_of(sale())[0]
+    assert (bought.limit_e4, bought.size_micro) == (3_000, TEN)
+    assert bought.cost_micro == sold.cost_micro
+
+
+def test_a_sale_whose_complement_nobody_named_stays_one() -> None:
+    nothing = lambda token: 0  # noqa: E731
+    assert first_of(sale(complement_token_id=None), nothing) == (Side.SELL, "1")
+    assert first_of(LegsSignal([leg(1, "SELL")]), nothing) == (Side.SELL, "1")
+
+
+def test_a_purchase_asks_for_no_inventory() -> None:
+    asked: list[str] = []
+
+    def inventory(token: str) -> int:
+        asked.append(token)
+        return 0
+
+    for given in (signal(), LegsSignal([leg(1, complement_token_id=9), leg(2)])):
+        assert first_of(given, inventory)[0] is Side.BUY
+    assert first_of(sale(), inventory) == (Side.BUY, "9")
+    assert asked == ["1"]
+
+
+# worst loss ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("strategy", "prices", "worst"),
+    [
+        ("POLYMARKET_COMPLEMENT_BUY", ("0.30", "0.30", "0.20"), 6_000_000),
+        ("POLYMARKET_TRIANGLE_BUY", ("0.60", "0.50", "0.50"), 6_000_000),
+        ("SELL_PARENT_BUY_CHILDREN", ("0.70", "0.30", "0.20"), 6_000_000),
+        ("BUY_PARENT_SELL_CHILDREN", ("0.60", "0.50", "0.40"), 6_000_000),
+    ],
+)
+def test_the_worst_loss_of_a_set_is_that_of_the_legs_that_lose_together(
+    strategy: str, prices: tuple[str, str, str], worst: int
+) -> None:
+    given = signal(strategy, prices)
+    assert worst_loss_micro(given, priced_table(given)) == worst
+
+
+@pytest.mark.parametrize("covered", [(), ("2",), ("3",), ("2", "3")])
+def test_the_worst_loss_does_not_depend_on_which_token_is_traded(covered: tuple[str, ...]) -> None:
+    given = signal(Strategy.BUY_PARENT_SELL_CHILDREN, ("0.60", "0.50", "0.40"))
+    given = given.replace(
+        parent_upper=given.parent_upper.replace(complement_token_id=8),  # type: ignore[union-attr]
+        child=given.child.replace(complement_token_id=9),  # type: ignore[union-attr]
+    )
+    made = price_signal(
+        given, policy(buys_complements=True), lambda token: TEN if token in covered else 0
+    )
+    assert not isinstance(made, Skip)
+    sides = [Side.SELL if token in covered else Side.BUY for token in ("2", "3")]
+    assert [leg.side for leg in priced_legs(made)] == [Side.BUY, *sides]
+    assert worst_loss_micro(given, made) == worst_loss_micro(given, priced_table(given))
+
+
+def test_the_worst_loss_of_explicit_legs_follows_their_outcomes() -> None:
+    legs = [leg(1, "BUY", "0.40"), leg(2, "SELL", "0.30", complement_token_id=9)]
+    apart = LegsSignal(legs)
+    assert worst_loss_micro(apart, priced_table(apart)) == 4_000_000 + 7_000_000
+    together = LegsSignal(legs, outcomes=[[0, 0], [1, 1]])
+    assert worst_loss_micro(together, priced_table(together)) == 7_000_000
+    made = price_signal(together, policy(buys_complements=True), lambda token: 0)
+    assert not isinstance(made, Skip)
+    assert worst_loss_micro(together, made) == 7_000_000
+    partly = LegsSignal(legs, outcomes=[["0.3", "0.9"]])
+    assert worst_loss_micro(partly, priced_table(partly)) == 1_000_000 + 6_000_000
+    assert worst_loss_micro(partly, made) == 1_000_000 + 6_000_000
+
+
+# what a person is told ----------------------------------------------------------------------------
+
+
+def test_a_missing_side_is_named_as_it_stands_in_the_signal() -> None:
+    for strategy, name in (
+        ("SELL_PARENT_BUY_CHILDREN", "parent.best_bid"),
+        ("POLYMARKET_COMPLEMENT_BUY", "parent.best_ask"),
+    ):
+        skip = skip_of(signal(strategy, parent=quote(1)))
+        assert skip == Skip(SkipReason.NO_CANDIDATES, f"{name}: missing")
+
+
+@pytest.mark.parametrize(("slug", "name"), [("rain", "rain"), ("", "123456789"[:8] + "…")])
+def test_a_leg_is_named_by_its_market_or_the_start_of_its_token(slug: str, name: str) -> None:
+    whole = slug or f"token {name}"
+    one = leg(123456789, price="0.40", size=10, market_slug=slug)
+    skip = skip_of(LegsSignal([one.replace(price="0.405")]))
+    assert skip.detail == f"price=0.405: token {name} trades on a tick of 0.01"
+    skip = skip_of(LegsSignal([one.replace(size=10**12)]))
+    assert skip == Skip(SkipReason.INVALID_SIZE, f"{whole}: its size is above any account")
+    skip = check_liquidity(table_of(one.replace(available_size="9.5")))
+    assert skip is not None
+    assert skip.detail == f"{whole}: 9.5 quoted, 10 wanted"
+    skip = check_liquidity(table_of(one.replace(available_size=0)))
+    assert skip is not None
+    assert skip.detail == f"{whole}: 0 quoted, 10 wanted"
+    skip = check_size(table_of(one.replace(size="4.995", min_order_size=3)))
+    assert skip is not None
+    assert skip.detail == f"{whole}: size=4.99, at least 5"
+
+
+def test_the_size_that_is_judged_is_the_size_that_is_named() -> None:
+    immediate = leg(1, size="6.995", min_order_size=7, order_type="FOK", market_slug="m")
+    skip = check_size(table_of(immediate))
+    assert skip is not None
+    assert skip.detail == "m: size=6.995, at least 7"
+
+
+def test_an_edge_that_is_too_small_is_told_in_figures() -> None:
+    _, skip = edge_of(signal(quotes={"fee_rate": "0.07"}), min_pnl=20)
+    assert skip is not None
+    assert skip.detail == "net 1.594 on 8.406, below 20 % (gross 2)"
+    _, skip = edge_of(signal(profit_abs="0.1"), min_pnl=20)
+    assert skip is not None
+    assert skip.detail == "profit_abs=0.1 on 0.8 per set, below 20 %"
+
+
+def test_the_leg_of_unknown_fee_is_named() -> None:
+    given = signal()
+    assert given.child is not None
+    _, skip = edge_of(given.replace(child=given.child.replace(fee_rate=None)))
+    assert skip == Skip(SkipReason.FEE_UNKNOWN, "market-3: taker fee rate not known")
+
+
+# records ------------------------------------------------------------------------------------------
+
+
+def test_a_leg_reads_as_it_was_given() -> None:
+    one, two = priced(
+        leg(
+            1,
+            "SELL",
+            "0.40",
+            10,
+            market_slug="m",
+            neg_risk=True,
+            generation=3,
+            min_order_size=6,
+            available_size=11,
+            fee_rate="0.02",
+            fee_exponent=2,
+            order_type="GTC",
+            post_only=True,
+        ),
+        leg(2, order_type="FAK", fee_rate=None),
+    )
+    assert (one.token_id, one.market_slug, one.side) == ("1", "m", Side.SELL)
+    assert (one.neg_risk, one.post_only, one.is_taker) == (True, True, False)
+    assert (one.generation, one.min_order_size_micro, one.available_micro) == (
+        3,
+        6_000_000,
+        11_000_000,
+    )
+    assert (one.fee_rate_micro, one.fee_exponent, one.wanted_micro) == (20_000, 2, TEN)
+    assert (two.neg_risk, two.post_only, two.is_taker) == (False, False, True)
+    assert (two.available_micro, two.fee_rate_micro) == (None, None)
+    (free,) = priced(leg(1, fee_rate=0, available_size=0))
+    assert (free.available_micro, free.fee_rate_micro) == (0, 0)
+
+
+def test_an_edge_is_the_payout_less_the_cost() -> None:
+    edge = Edge(cost_micro=6, payout_micro=10, gross_cost_micro=4)
+    assert (edge.net_micro, edge.gross_micro) == (4, 6)
+
+
+def test_records_of_the_pricing_never_change() -> None:
+    records: list[Any] = [
+        Skip(SkipReason.CLOSED, "x"),
+        Edge(1, 2, 3),
+        policy(),
+        priced(leg())[0],
+    ]
+    for record in records:
+        for name in type(record).__struct_fields__:
+            with pytest.raises(AttributeError):
+                setattr(record, name, None)
+    for record in records[2:]:
+        positional: Any = type(record)
+        with pytest.raises(TypeError):
+            positional(*(getattr(record, name) for name in positional.__struct_fields__))
+
+
+def test_the_threshold_is_kept_as_an_exact_fraction() -> None:
+    assert policy(min_pnl="0.1").min_pnl_ratio == (1, 1_000)
+    assert policy(min_pnl="-2.5").min_pnl_ratio == (-5, 200)
+    assert not policy().buys_complements

@@ -231,8 +231,46 @@ def test_a_time_that_is_none_is_refused_and_nothing_changes(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"cooldown_ns": -1}, {"max_in_flight": 0}, {"max_in_flight": 2**31}]
+    ("wrong", "range_"),
+    [
+        ({"cooldown_ns": -1}, "0 to 9223372036854775807"),
+        ({"max_in_flight": 0}, "1 to 2147483647"),
+        ({"max_in_flight": 2**31}, "1 to 2147483647"),
+    ],
 )
-def test_a_limit_that_cannot_be_kept_is_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+def test_a_limit_that_cannot_be_kept_is_refused(wrong: dict[str, int], range_: str) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"^{name} must be {range_}, not {value}$"):
         gate(**wrong)  # type: ignore[arg-type]
+
+
+def test_limits_reach_to_the_last_number_of_their_word() -> None:
+    assert gate(cooldown_ns=2**63 - 1, max_in_flight=2**31 - 1).enter(0) is None
+    with pytest.raises(OverflowError):
+        gate(cooldown_ns=2**63)
+
+
+def test_the_shortest_cooldown_is_a_nanosecond() -> None:
+    one = gate(cooldown_ns=1)
+    assert one.stamp(5) is None
+    assert one.check(5) is SkipReason.COOLDOWN_ACTIVE
+    assert one.check(6) is None
+
+
+def test_what_a_gate_is_made_of_is_named() -> None:
+    positional: Any = face.Gate
+    with pytest.raises(TypeError):
+        positional(True, 0, 1)
+
+
+@pytest.mark.parametrize("functions", BOTH)
+def test_a_gate_that_names_no_reasons_returns_their_numbers(functions: Any) -> None:
+    bare = functions.GateCore(enabled=True, cooldown_ns=SECOND, max_in_flight=1)
+    assert [bare.enter(0), bare.stamp(0), bare.check(0)] == [None, None, 2]
+    bare.leave()
+    assert bare.check(0) == 3
+    bare.set_enabled(False)
+    assert bare.check(0) == 1
+    bare.set_enabled(True)
+    with pytest.raises(ValueError, match="never entered"):
+        bare.leave()

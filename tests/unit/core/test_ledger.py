@@ -78,6 +78,12 @@ def test_missing_shares_are_reported_before_missing_money(ledger: Ledger) -> Non
     assert short == Shortage(A, 51, 50)
 
 
+def test_a_shortage_tells_of_its_moment_and_never_changes(ledger: Ledger) -> None:
+    short = ledger.reserve([(B, 1)])
+    with pytest.raises(AttributeError):
+        short.needed_micro = 0  # type: ignore[misc, union-attr]
+
+
 def test_an_unknown_token_has_nothing_to_sell(ledger: Ledger) -> None:
     assert ledger.reserve([(B, 1)]) == Shortage(B, 1, 0)
 
@@ -92,15 +98,35 @@ def test_a_claim_that_is_no_amount_is_refused_and_nothing_changes(
     assert figures(ledger) == before
 
 
-def test_check_finds_a_broken_sum() -> None:
+@pytest.mark.parametrize("held", [29, 31])
+def test_check_finds_a_broken_sum(held: int) -> None:
     # The compiled words are out of reach from here: tests/concurrency breaks those.
     ledger = face_of(Ledger, PURE)()
     ledger.update(COLLATERAL, 100, as_of_ms=10)
     reservation = reserve(ledger, 30)
     ledger.check()
-    reservation._held = 29  # type: ignore[attr-defined]
-    with pytest.raises(InternalError, match="held 30 is not the sum 29"):
+    reservation._held = held  # type: ignore[attr-defined]
+    with pytest.raises(InternalError, match=f"held 30 is not the sum {held}"):
         ledger.check()
+
+
+@pytest.mark.parametrize("spent", [-1, 1])
+def test_a_reservation_that_does_not_add_up_is_found_when_it_ends(spent: int) -> None:
+    ledger = face_of(Ledger, PURE)()
+    ledger.update(COLLATERAL, 100, as_of_ms=10)
+    reservation = reserve(ledger, 30)
+    reservation._spent = spent  # type: ignore[attr-defined]
+    with pytest.raises(InternalError, match="does not add up"):
+        ledger.release(reservation)
+
+
+def test_an_asset_is_known_by_its_text_and_not_by_its_object(ledger: Ledger) -> None:
+    again = TokenId("".join(["1", "1", "1"]))
+    assert again == A
+    assert again is not A
+    reserve(ledger, 30, again)
+    assert (ledger.held(A), ledger.available(again)) == (30, 20)
+    ledger.check()
 
 
 # the end of a reservation -------------------------------------------------------------------------
@@ -433,6 +459,20 @@ def test_a_time_that_is_none_is_refused_and_nothing_changes(ledger: Ledger, at_m
         lambda: ledger.spend(reservation, 1, at_ms=at_ms),
     ):
         with pytest.raises((TypeError, OverflowError)):
+            call()
+    assert figures(ledger) == before
+
+
+def test_a_time_is_named_so_that_it_is_not_taken_for_an_amount(ledger: Ledger) -> None:
+    words: Any = ledger
+    reservation = reserve(ledger, 30)
+    before = figures(ledger)
+    for call in (
+        lambda: words.update(COLLATERAL, 1, 99),
+        lambda: words.book(COLLATERAL, 1, 99),
+        lambda: words.spend(reservation, 1, 99),
+    ):
+        with pytest.raises(TypeError):
             call()
     assert figures(ledger) == before
 

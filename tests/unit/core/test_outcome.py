@@ -107,6 +107,23 @@ def test_unmatched_is_neither_filled_nor_forgotten(success: bool) -> None:
     assert not state.is_accepted
 
 
+def test_unmatched_is_told_apart_from_a_status_that_nobody_knows() -> None:
+    outcome = classify_one(entry(status="unmatched"))
+    assert outcome == LegOutcome(state=LegState.UNMATCHED, error="status 'unmatched'")
+
+
+@pytest.mark.parametrize("status", ["canceled", "resting", "zero"])
+def test_amounts_beside_a_status_that_nobody_knows_are_no_match(status: str) -> None:
+    outcome = classify_one(matched("4", "10", status=status))
+    assert outcome == LegOutcome(state=UNKNOWN, error=f"status {status!r}")
+
+
+@pytest.mark.parametrize(("status", "said"), [("", "missing"), ("resting", "resting")])
+def test_an_unclear_answer_says_its_status(status: str, said: str) -> None:
+    outcome = classify_one(entry(status=status, success=False))
+    assert outcome.error == f"unclear answer, status {said!r}"
+
+
 def test_a_full_match_reads_its_sizes_from_the_answer() -> None:
     outcome = classify_one(matched("4", "10", tradeIDs=["t1", "t2"]))
     assert outcome == LegOutcome(
@@ -122,6 +139,7 @@ def test_a_full_match_reads_its_sizes_from_the_answer() -> None:
     [
         # GTC BUY bought below its limit: the same shares for less money
         ("BUY", "GTC", "3.9", "10", "MATCHED", 10_000_000, 3_900_000),
+        ("BUY", "GTC", "4", "10.5", "MATCHED", 10_500_000, 4_000_000),
         ("BUY", "GTC", "2", "5", "PARTIAL", 5_000_000, 2_000_000),
         ("BUY", "GTD", "2", "9.999999", "PARTIAL", 9_999_999, 2_000_000),
         # FOK and FAK BUY that improve spend the same and get more
@@ -279,8 +297,9 @@ def test_a_wrong_number_of_answers_decides_only_by_id(body: Any, expected: list[
     assert all(one.error for one in outcomes if one.state is UNKNOWN)
 
 
-def test_a_foreign_order_id_is_unknown_and_taints_no_other_leg() -> None:
-    body = [entry(A), entry("0x" + "9" * 64), entry(C)]
+@pytest.mark.parametrize("digit", ["9", "f"])
+def test_a_foreign_order_id_is_unknown_and_taints_no_other_leg(digit: str) -> None:
+    body = [entry(A), entry("0x" + digit * 64), entry(C)]
     assert states(THREE, answer(body)) == [LegState.LIVE, UNKNOWN, LegState.LIVE]
 
 
@@ -341,7 +360,10 @@ POST_ONLY = {
         (503, b"", UNKNOWN),
         (520, HTML, UNKNOWN),
         (408, {"error": "request timeout"}, UNKNOWN),
+        (408, {"error": "order timed out"}, UNKNOWN),
         (409, {"error": "conflict"}, UNKNOWN),
+        (424, {"error": "failed dependency"}, UNKNOWN),
+        (426, {"error": "upgrade required"}, UNKNOWN),
         (302, b"", UNKNOWN),
         (202, [], UNKNOWN),
         (200, HTML, UNKNOWN),
@@ -364,6 +386,12 @@ def test_an_answer_to_the_whole_batch_decides_every_leg_alike(
     assert not any(one.filled_micro or one.paid_micro for one in outcomes)
 
 
+@pytest.mark.parametrize("status", [199, 201, 202])
+def test_only_status_200_accepts_orders(status: int) -> None:
+    body = [entry(A), entry(B), entry(C)]
+    assert states(THREE, answer(body, status)) == [UNKNOWN] * 3
+
+
 def test_the_exchanges_own_words_are_kept() -> None:
     outcomes = classify(THREE, answer({"error": "Invalid order payload"}, 400))
     assert {one.error for one in outcomes} == {"Invalid order payload"}
@@ -382,6 +410,16 @@ def test_no_answer_is_unknown_unless_nothing_was_sent(
 ) -> None:
     outcomes = classify(THREE, NoAnswer(error=error))
     assert [(one.state, one.error) for one in outcomes] == [(state, str(error))] * 3
+
+
+@pytest.mark.parametrize("kind", [SentLeg, LegOutcome])
+def test_records_are_written_by_name_and_never_change(kind: Any) -> None:
+    record = sent() if kind is SentLeg else LegOutcome(state=UNKNOWN)
+    for name in kind.__struct_fields__:
+        with pytest.raises(AttributeError):
+            setattr(record, name, None)
+    with pytest.raises(TypeError):
+        kind(*(getattr(record, name) for name in kind.__struct_fields__))
 
 
 # what was observed --------------------------------------------------------------------------------

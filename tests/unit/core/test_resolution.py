@@ -20,6 +20,33 @@ def test_not_found_right_after_a_timeout_is_no_proof_of_absence() -> None:
     assert unknown.not_found(61_000, 61_001) is ABSENT
 
 
+def test_a_question_older_than_the_order_does_not_count_as_an_answer() -> None:
+    unknown = order(absent_after_ms=10, least_answers=2)
+    assert [unknown.not_found(ms, 1_100) for ms in (998, 999, 1_010)] == [ASK] * 3
+    assert unknown.not_found(1_011, 1_200) is ABSENT
+
+
+def test_a_question_in_the_millisecond_of_the_order_counts() -> None:
+    unknown = order(absent_after_ms=10, least_answers=2)
+    assert [unknown.not_found(ms, ms) for ms in (1_000, 1_010)] == [ASK, ABSENT]
+
+
+def test_by_default_absence_takes_two_minutes_and_five_answers() -> None:
+    slow, quick = (UnknownOrder(ResolutionPolicy(), 0) for _ in range(2))
+    assert [slow.not_found(ms, ms) for ms in (1, 2, 3, 4, 119_999)] == [ASK] * 5
+    assert slow.not_found(120_000, 120_000) is ABSENT
+    assert [quick.not_found(120_000, 120_000) for _ in range(5)] == [ASK] * 4 + [ABSENT]
+
+
+def test_by_default_the_questions_come_at_first_often_then_every_five_seconds() -> None:
+    unknown = UnknownOrder(ResolutionPolicy(), 0)
+    pauses = [unknown.due_ms]
+    for _ in range(6):
+        unknown.not_answered(0)
+        pauses.append(unknown.due_ms)
+    assert pauses == [200, 400, 800, 1_600, 3_200, 5_000, 5_000]
+
+
 def test_one_late_answer_is_too_few() -> None:
     unknown = order(absent_after_ms=1)
     assert [unknown.not_found(ms, ms) for ms in (90_000, 90_001, 90_002)] == [ASK, ASK, ABSENT]
@@ -84,3 +111,19 @@ def test_a_policy_that_cannot_be_is_refused_by_name(changes: dict[str, Any]) -> 
     with pytest.raises(InputError) as caught:
         ResolutionPolicy(**changes)
     assert (caught.value.field, caught.value.value) == (name, value)
+
+
+def test_the_least_of_every_setting_is_one() -> None:
+    names = ("first_ask_ms", "longest_pause_ms", "least_answers", "absent_after_ms")
+    policy = ResolutionPolicy(**dict.fromkeys((*names, "resend_after_ms"), 1))
+    unknown = UnknownOrder(policy, 0)
+    assert unknown.due_ms == 1
+    assert unknown.not_found(1, 1) is ABSENT
+
+
+def test_a_policy_is_written_by_name_and_never_changes() -> None:
+    positional: Any = ResolutionPolicy
+    with pytest.raises(TypeError):
+        positional(200)
+    with pytest.raises(AttributeError):
+        ResolutionPolicy().least_answers = 1  # type: ignore[misc]
