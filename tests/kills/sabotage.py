@@ -8,8 +8,10 @@ from polyexec import executor as executor_module
 from polyexec.core.journal import Intent
 from polyexec.core.pipeline import Pipeline
 from polyexec.core.ports import OrderBatch
+from polyexec.core.risk import RiskGuard
 from polyexec.journal.wal import FileJournal
 from polyexec.models import OrderId
+from polyexec.recovery import Restored
 
 
 def _send_before_the_intent_is_kept() -> None:
@@ -24,11 +26,17 @@ def _send_before_the_intent_is_kept() -> None:
 
 
 def _forget_what_was_open() -> None:
-    executor_module.restore = lambda groups, **shared: frozenset()  # type: ignore[attr-defined]
+    executor_module.restore = lambda groups, **shared: Restored(frozenset(), {})  # type: ignore[attr-defined]
 
 
 def _trade_before_recovery() -> None:
     executor_module.BaseExecutor._has_recovered = lambda self: True  # type: ignore[method-assign]
+    restore = RiskGuard.restore
+
+    def forget_the_unknown(self: Any, cost: int, at_ms: int, *, is_unknown: bool) -> Any:
+        return restore(self, cost, at_ms, is_unknown=False)
+
+    RiskGuard.restore = forget_the_unknown  # type: ignore[method-assign]
 
 
 def _sign_with_another_salt() -> None:

@@ -132,7 +132,7 @@ cdef class Http2Core:
         self.owed = 0
         return output[0] if count == 1 else b"".join(output)
 
-    def request(self, str method not None, str path not None, headers, bytes body not None):
+    def request(self, str method not None, str path not None, headers, bytes body not None):  # hot
         """Put a whole request into the output and return its stream id.
 
         A body larger than the peer's window is finished when the window opens.
@@ -237,12 +237,12 @@ cdef class Http2Core:
 
     # --- out ------------------------------------------------------------------------------------
 
-    cdef Py_ssize_t sendable(self, Stream stream) noexcept:
+    cdef Py_ssize_t sendable(self, Stream stream) noexcept:  # hot
         """Return how much of the rest of a body the windows let through."""
         cdef int64_t room = min(self.send_window, stream.send_window)
         return max(0, min(room, PyBytes_GET_SIZE(stream.body) - stream.sent))
 
-    cdef uint8_t* write_body(self, Stream stream, uint8_t* out, Py_ssize_t count) noexcept:
+    cdef uint8_t* write_body(self, Stream stream, uint8_t* out, Py_ssize_t count) noexcept:  # hot
         """Write the next ``count`` bytes of a body as DATA frames."""
         cdef const uint8_t* body = <const uint8_t*>PyBytes_AS_STRING(stream.body)
         cdef Py_ssize_t size
