@@ -77,13 +77,13 @@ class Ours:
     """One warm order connection, used from the loop's own thread."""
 
     def __init__(self, framing: Any = "fast") -> None:
-        self.loop = asyncio.new_event_loop()
         self.transport: OrderTransport | None = None
         self.framing = framing
         self.answered: asyncio.Future[Any] | None = None
 
     def opened(self) -> OrderTransport:
         if self.transport is None:
+            self.loop = asyncio.new_event_loop()
             self.transport = OrderTransport(
                 floor.url(),
                 ssl_context=floor.client_context(),
@@ -102,8 +102,9 @@ class Ours:
         self.loop.close()
 
     def send(self, path: str, headers: Any, body: bytes) -> None:
+        transport = self.transport or self.opened()
         self.answered = self.loop.create_future()
-        self.opened().send("POST", path, headers, body, self.answered.set_result)
+        transport.send("POST", path, headers, body, self.answered.set_result)
 
     def write(self) -> None:
         self.send("/orders", HEADERS, BODY)
