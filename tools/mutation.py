@@ -258,7 +258,7 @@ def prepare() -> None:
     os.chdir(ROOT)
     for name in SHARED_MODULES:
         importlib.import_module(name)
-    from hypothesis import Phase, settings  # noqa: PLC0415
+    from hypothesis import HealthCheck, Phase, settings  # noqa: PLC0415
 
     settings.register_profile(
         "mutation",
@@ -266,6 +266,7 @@ def prepare() -> None:
         database=None,
         deadline=None,
         phases=(Phase.explicit, Phase.generate),  # a failure need not be shrunk
+        suppress_health_check=(HealthCheck.too_slow,),  # a busy machine kills no mutant
     )
     settings.load_profile("mutation")
     importlib.import_module("polyexec")
