@@ -42,9 +42,10 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-async def soak(posts: int, seed: int, *, most_requests: int = 0) -> Count:
+async def soak(posts: int, seed: int, *, most_requests: int = 0, leak_bytes: int = 0) -> Count:
     """Send ``posts`` requests, cut a connection now and then, and close everything."""
     rng, count = random.Random(seed), Count()
+    kept: list[bytes] = []
     before, made = descriptors(), set()
     used = connection._MOST_REQUESTS
     connection._MOST_REQUESTS = most_requests or used
@@ -65,6 +66,8 @@ async def soak(posts: int, seed: int, *, most_requests: int = 0) -> Count:
             count.posts += batch
             for outcome in outcomes:
                 _tally(count, outcome)
+                if leak_bytes:
+                    kept.append(rng.randbytes(leak_bytes))
             if not early and count.posts * 10 >= posts:
                 early = _settled_bytes()
         count.connections = len(made)
@@ -104,12 +107,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--most-requests", type=int, default=0, help="of one connection")
+    parser.add_argument("--leak", type=int, default=0, help="bytes kept per request: must be found")
     options = parser.parse_args()
     reason = floor.build()
     if reason:
         raise SystemExit(f"the server cannot be built: {reason}")
     floor.port()
-    count = asyncio.run(soak(options.posts, options.seed))
+    count = asyncio.run(
+        soak(
+            options.posts,
+            options.seed,
+            most_requests=options.most_requests,
+            leak_bytes=options.leak,
+        )
+    )
     for leak in count.leaks:
         print(f"leak: {leak}")
     print(

@@ -1,42 +1,35 @@
-"""The ordinary run of the soak over rotating connections."""
+"""The ordinary run of the soak over rotating connections, in a process of its own."""
 
-import asyncio
+import re
+import subprocess
 import sys
 
 import pytest
 
 from benchmarks.peers import floor
-from tests.wire_soak import run
-from tests.wire_soak.run import soak
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-@pytest.fixture(scope="module")
-def _server() -> None:
+def run(*options: str) -> subprocess.CompletedProcess[str]:
     reason = floor.build()
     if reason:
         pytest.skip(f"the C server cannot be built: {reason}")
-    floor.port()
+    command = [sys.executable, "-m", "tests.wire_soak.run", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.usefixtures("_server")
 def test_rotating_connections_leave_nothing_behind() -> None:
-    count = asyncio.run(soak(6000, seed=1, most_requests=400))
-    assert count.leaks == []
-    assert count.answered > 5900
-    assert count.connections > 10
+    done = run("--posts", "6000", "--most-requests", "400")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "posts=6000 leaks=0 seed=1"
+    found = re.search(r"answered=(\d+) .* connections=(\d+)", done.stdout)
+    assert found is not None
+    assert int(found[1]) > 5900
+    assert int(found[2]) > 10
 
 
-@pytest.mark.usefixtures("_server")
-def test_a_leak_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[bytes] = []
-    tally = run._tally
-
-    def keep(count: run.Count, outcome: run.Outcome) -> None:
-        kept.append(bytes(4096))
-        tally(count, outcome)
-
-    monkeypatch.setattr(run, "_tally", keep)
-    count = asyncio.run(soak(4000, seed=1))
-    assert any("bytes" in leak for leak in count.leaks)
+def test_a_leak_is_found() -> None:
+    done = run("--posts", "4000", "--leak", "4096")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "bytes more than after a tenth" in done.stdout
