@@ -41,6 +41,18 @@ def check_journal(case: Case) -> Finding:
     if fault:
         return problem("journal", fault, f"mend it, or set {setting} to another folder")
     figures = {"folder": str(folder), "mode": mode}
+    try:
+        return _look(folder, account, figures, setting)
+    except OSError as error:
+        return problem(
+            "journal",
+            f"{folder} cannot be read: {error.strerror}",
+            f"give this user the folder, or set {setting} to another one",
+            **figures,
+        )
+
+
+def _look(folder: Path, account: Account, figures: dict[str, str], setting: str) -> Finding:
     holder = _holder(folder / "journal.lock")
     if holder:
         return warning(

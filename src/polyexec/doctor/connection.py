@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import time
-from typing import Final
+from typing import Any, Final
 
 from polyexec.clob.origin import default_ssl_context
 from polyexec.clob.pool import OrderTransport
@@ -19,8 +19,8 @@ _REQUESTS: Final = 20
 _KNOWN_VERSIONS: Final = (2,)
 _ORDER_VERSIONS: Final = ", ".join(map(str, _KNOWN_VERSIONS))
 _TLS_ADVICE: Final = (
-    "something in between may open TLS, a company's proxy or a virus scanner; if you trust it, name "
-    "its authority in SSL_CERT_FILE or pass ssl_context"
+    "something in between may open TLS, a company's proxy or a virus scanner; if you trust it, "
+    "name its authority in SSL_CERT_FILE or pass ssl_context"
 )
 
 
@@ -98,7 +98,7 @@ class _Steps:
         addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         started = self._note("dns_ms", started)
         self.name = "the TCP connection"
-        plain = self._connect([address[4][:2] for address in addresses])
+        plain = self._connect(addresses)
         with plain:
             started = self._note("tcp_ms", started)
             self.name = "the TLS handshake"
@@ -109,15 +109,18 @@ class _Steps:
                 if tls.selected_alpn_protocol() != "h2":
                     self.fault = f"{self._host}:{self._port} does not speak HTTP/2"
 
-    def _connect(self, addresses: list[tuple[str | int, ...]]) -> socket.socket:
+    def _connect(self, addresses: list[Any]) -> socket.socket:
         failure: OSError = OSError("the name has no address")
-        for address in addresses:
+        for family, kind, protocol, _, address in addresses:
+            plain = socket.socket(family, kind, protocol)
+            plain.settimeout(self._timeout_s)
             try:
-                return socket.create_connection(
-                    (str(address[0]), int(address[1])), timeout=self._timeout_s
-                )
+                plain.connect(address)
             except OSError as error:
+                plain.close()
                 failure = error
+            else:
+                return plain
         raise failure
 
     def _note(self, name: str, started: float) -> float:

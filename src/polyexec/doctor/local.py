@@ -208,7 +208,7 @@ def _compare(case: Case, address: str, funder: str, kind: SignatureType | None) 
 def _without_funder(
     case: Case, wallets: Mapping[str, str], kind: SignatureType, figures: dict[str, Any]
 ) -> Finding:
-    name, wallet = next((n, w) for n, w in wallets.items() if _WALLETS[n][0] is kind)
+    wallet = next(wallet for name, wallet in wallets.items() if _WALLETS[name][0] is kind)
     figures["signature_type"] = int(kind)
     summary = (
         f"trades the money of {wallet}, {call_it(kind)} of this key (signature type {int(kind)})"

@@ -8,7 +8,7 @@ from polyexec.clob.user_channel import UserChannel
 from polyexec.clob.wire import BalanceAllowance
 from polyexec.constants import EXCHANGES
 from polyexec.core.auth import ApiCredentials
-from polyexec.core.ports import Fill, OrderStatus
+from polyexec.core.ports import OrderStatus
 from polyexec.doctor.case import Case, call_it
 from polyexec.doctor.findings import Finding, NotPossibleError, ok, problem, warning
 from polyexec.enums import Generation, SignatureType
@@ -316,9 +316,8 @@ async def check_user_channel(case: Case) -> Finding:
             f"no {case.name('ws_url')} is set, and none is known of {case.url}; fills are asked for"
         )
     if config.user_channel is None and config.is_loopback and not case.is_embedded:
-        raise NotPossibleError(
-            f"not listened to on servers of this machine, unless {case.set_to('user_channel', True)}"
-        )
+        switch = case.set_to("user_channel", True)
+        raise NotPossibleError(f"not listened to on servers of this machine, unless {switch}")
     channel = UserChannel(
         case.ws_url,
         credentials=case.credentials,
