@@ -166,7 +166,9 @@ class Case:
     def name(self, setting: str) -> str:
         """Return what the user calls a setting: a variable, or an argument."""
         sources = self.config.sources
-        return sources.get(setting) or (VARIABLES[setting][0] if sources else setting)
+        return sources.get(setting) or (
+            VARIABLES[setting][0] if sources or self.is_sample else setting
+        )
 
     def set_to(self, setting: str, value: Any) -> str:
         """Return a setting as the user would write it."""
