@@ -51,8 +51,8 @@ async def check_credentials(case: Case) -> Finding:
     address = case.need_key()
     _ = case.transport
     config = case.config
-    if not config.has_credentials:
-        return await _derived(case)
+    if case.is_embedded or not config.has_credentials:
+        return await _derived(case)  # on paper an executor does not use those of the settings
     try:
         given = ApiCredentials(
             config.api_key.reveal(), config.api_secret.reveal(), config.api_passphrase.reveal()
@@ -145,7 +145,7 @@ async def _why_not(case: Case, given: ApiCredentials) -> Finding:
 
 async def check_account(case: Case) -> Finding:
     """Ask whether the account may only reduce its positions."""
-    async with case.account_client() as client:
+    async with case.client(credentials=case.credentials) as client:
         with case.noting_the_mode():
             closed_only = await client.closed_only()
     if closed_only:
@@ -160,7 +160,7 @@ async def check_account(case: Case) -> Finding:
 
 async def check_tier(case: Case) -> Finding:
     """Ask for the signer's rate limits."""
-    async with case.account_client() as client:
+    async with case.client(credentials=case.credentials) as client:
         with case.noting_the_mode():
             tier = await client.rate_limit_tier()
     rates = TIERS.get(tier.lower())
