@@ -42,7 +42,7 @@ LAYERS = {
         "engine",
         "backtest",
     },
-    5: {"cli", "demo", "__main__"},
+    5: {"cli", "demo", "doctor", "__main__"},
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 # polyexec/__init__.py only re-exports; nothing inside may go through it.

@@ -50,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--quiet", action="store_true", help="only the closing table")
     replay.set_defaults(run=_demo, seed=1, steps=0)
 
+    doctor = commands.add_parser("doctor", help="say in words what is wrong before money moves")
+    doctor.add_argument("--json", action="store_true", help="one JSON document instead")
+    doctor.add_argument("--dotenv", type=Path, help="read settings from this file too")
+    doctor.set_defaults(run=_doctor)
+
     sign = commands.add_parser("sign", help="sign an order and print the body of POST /order")
     _add_order_arguments(sign)
     sign.set_defaults(run=_sign)
@@ -84,6 +89,15 @@ def _demo(options: argparse.Namespace) -> int:
         run_demo(seed=options.seed, steps=options.steps, replay=options.replay, quiet=options.quiet)
     )
     return 0 if summary.reconciled and not summary.unknown else 1
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Examine what the settings describe; nothing is sent that could cost money."""
+    from polyexec.doctor import examine_environment  # noqa: PLC0415  it loads what others do not
+
+    diagnosis = examine_environment(options.dotenv)
+    print(diagnosis.to_json() if options.json else diagnosis)
+    return 0 if diagnosis.is_well else 1
 
 
 def _sign(options: argparse.Namespace) -> int:

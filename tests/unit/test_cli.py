@@ -68,3 +68,54 @@ def test_submit_prints_what_became_of_the_order(
 def test_build_info_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build-info"]) == 0
     assert json.loads(capsys.readouterr().out)["implementation"] in {"fast", "pure"}
+
+
+def test_doctor_without_settings_runs_and_is_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PRIVATE_KEY")
+    assert main(["doctor"]) == 0
+    report = capsys.readouterr().out
+    assert "throwaway key" in report
+    assert report.endswith("\nNothing is wrong.\n")
+
+
+def test_doctor_prints_one_json_document(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EXECUTOR_MODE", "paper")
+    monkeypatch.setenv("SIGNATURE_TYPE", "0")
+    monkeypatch.setenv("PROXY_ADDRESS", "0x" + "12" * 20)
+    assert main(["doctor", "--json"]) == 1
+    captured = capsys.readouterr()
+    found = {each["check"]: each for each in json.loads(captured.out)["findings"]}
+    assert found["wallet"]["verdict"] == "problem"
+    assert "PROXY_ADDRESS" in found["wallet"]["advice"]
+    assert found["latency"]["verdict"] == "ok"
+    assert KEY[2:] not in captured.out + captured.err
+
+
+def test_doctor_reports_settings_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PK", "0x" + "22" * 32)
+    assert main(["doctor"]) == 1
+    report = capsys.readouterr().out
+    assert "PRIVATE_KEY and PK are both set" in " ".join(report.split())
+    assert "2222" not in report
+
+
+def test_doctor_turns_old_words_into_a_finding(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EXECUTOR_MODE", "js")
+    assert main(["doctor"]) == 0
+    report = " ".join(capsys.readouterr().out.split())
+    assert "EXECUTOR_MODE=js is the original system's word; read as 'off'" in report
+
+
+def test_doctor_does_not_take_other_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["doctor", "--trade"])
+    assert exit_.value.code == 2
+    assert "--trade" in capsys.readouterr().err

@@ -235,6 +235,23 @@ class UserChannel:
             log.warning("user_channel_down", extra={"reason": reason, "retry_s": pause_s})
             await asyncio.sleep(pause_s)
 
+    async def check(self) -> None:
+        """Connect, hand over the credentials and hang up; nothing is listened to.
+
+        Raises
+        ------
+        NotSentError
+            The exchange was not reached, or did not take the credentials; the text says which.
+        """
+        connection = await self._connect()
+        reader = asyncio.create_task(self._read(connection))
+        try:
+            await self._authenticate(connection, reader)
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            connection.transport.abort()
+
     async def _live(self) -> str:
         """Return why a connection that had worked ended; raise where it never did."""
         connection = await self._connect()
