@@ -396,14 +396,21 @@ MAKERS = (
 )
 
 # Where h2 reads the RFC in its own way; ``tests/conformance/differences.py`` says how.
-ON_ITSELF = but(IGNORED, *WHEN)
+_TOLD = ("NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "CANCEL", "ENHANCE_YOUR_CALM")
+_TOLD += ("HTTP_1_1_REQUIRED", "an unknown code", "REFUSED_STREAM")
+_IDLE_RESETS = (*(f"RST_STREAM with {code}" for code in _TOLD), "RST_STREAM twice")
+_IDLE_RESETS += ("REFUSED_STREAM behind CANCEL",)
 H2: Mapping[str, Mapping[str, Effect]] = {
-    "PRIORITY on itself": ON_ITSELF,
-    "WINDOW_UPDATE with the reserved bit": ON_ITSELF,
+    "PRIORITY on itself": FATAL,
+    "WINDOW_UPDATE with the reserved bit": FATAL,
+    "RST_STREAM on a stream of the server": IGNORED,
+    "RST_STREAM on a stream not yet open": IGNORED,
+    **dict.fromkeys(_IDLE_RESETS, at((200, True), IDLE)),
 }
 
 
 def generated() -> Iterator[Case]:
+    """Return every made case."""
     for maker in MAKERS:
         for name, bad, effects in maker():
             for when in WHEN:

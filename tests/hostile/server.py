@@ -198,6 +198,7 @@ Script = Callable[[Wire], Awaitable[None]]
 async def good(wire: Wire) -> None:
     """Be a good server."""
     await wire.greet()
+    wire.played.set()
     await wire.serve()
 
 
