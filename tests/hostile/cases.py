@@ -1,7 +1,7 @@
-"""The cases that are made: each frame a server can send, well and badly, at each point of a session.
+"""The cases that are made: each frame a server can send, well and badly, wherever it can.
 
 Expectations are written here by hand, from RFC 9113 and the rule of verdicts: a request is not sent
-only where the peer vouches for it or nothing of it was written, and unknown wherever there is doubt.
+only where the peer vouches for it or nothing of it was written, and unknown in doubt.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -140,7 +140,9 @@ OWN = 3  # the stream of the request
 Bad = tuple[str, bytes, Mapping[str, Effect]]
 
 
-def on_others(name: str, make: Callable[[int], bytes], *, closed: Mapping[str, Effect]) -> list[Bad]:
+def on_others(
+    name: str, make: Callable[[int], bytes], *, closed: Mapping[str, Effect]
+) -> list[Bad]:
     """Return a frame on the streams where it has no business."""
     return [
         (f"{name} on stream 0", make(0), FATAL),
@@ -190,7 +192,9 @@ def headers() -> Iterator[Bad]:
     yield from oversized("HEADERS", HEADERS, OWN)
     yield "trailers", frame(HEADERS, 5, OWN, block(("x", "1"))), but(IGNORED, IDLE, *OPEN, ANSWERED)
     yield head("trailers that end nothing", block(("x", "1")))
-    yield head("a provisional answer that ends", block((":status", "100")), END_HEADERS | END_STREAM)
+    yield head(
+        "a provisional answer that ends", block((":status", "100")), END_HEADERS | END_STREAM
+    )
     early = frame(HEADERS, END_HEADERS, OWN, block((":status", "103"), ("link", "</x>")))
     yield "103", early, but(IGNORED, IDLE, ANSWERING, ANSWERED)
     yield "103 a hundred times", early * 100, but(IGNORED, IDLE, ANSWERING, ANSWERED)

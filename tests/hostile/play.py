@@ -41,7 +41,9 @@ def verdict_of(outcome: Outcome) -> int | str:
     return NOT_SENT if outcome.error.sent is SentState.NO else UNKNOWN
 
 
-async def _session(case: Case, server: HostileServer, transport: OrderTransport, seen: Seen) -> None:
+async def _session(
+    case: Case, server: HostileServer, transport: OrderTransport, seen: Seen
+) -> None:
     try:
         await transport.open()
     except NotSentError:
@@ -89,7 +91,10 @@ async def play(case: Case, framing: FramingName) -> Seen:
     server = HostileServer(case.script, certificate=case.certificate, always=case.always)
     async with server:
         transport = OrderTransport(
-            server.url, ssl_context=client_context(), framing=framing, **case.options
+            server.url,
+            ssl_context=client_context(),
+            framing=framing,
+            **{"size": 1, "ping_interval_s": 3600} | case.options,
         )
         try:
             async with asyncio.timeout(WATCHDOG_S):

@@ -1,4 +1,4 @@
-"""The cases that are written by hand: TLS, slowness, ends, compression bombs, floods, odd answers."""
+"""The cases that are written by hand: TLS, slowness, ends, bombs, floods, odd answers."""
 
 import asyncio
 import itertools
@@ -161,7 +161,9 @@ def ended(when: str, how: str) -> Script:
         if when != WHEN[0]:
             stream = await (wire.headers() if when == WHEN[1] else wire.request())
             if when == WHEN[3]:
-                await wire.send(answer(stream, ("content-length", "9")), frame(DATA, 0, stream, b"["))
+                await wire.send(
+                    answer(stream, ("content-length", "9")), frame(DATA, 0, stream, b"[")
+                )
         record = wire.seal(frame(PING, 0, 0, bytes(8)))
         if how == "reset":
             wire.played.set()
@@ -328,7 +330,9 @@ def slowness() -> Iterator[Case]:
         ("103 only", answer(3, status="103")),
         ("a frame that never comes whole", b"\0\x40\0\0\1\0\0\0\3" + bytes(100)),
     ):
-        yield Case(f"{name}, then silence", stuck(begin), UNKNOWN, False, options=SOON, second=STUCK)
+        yield Case(
+            f"{name}, then silence", stuck(begin), UNKNOWN, False, options=SOON, second=STUCK
+        )
     ping = frame(PING, 0, 0, bytes(8))
     for name, begin, again in (
         ("nothing but PING", b"", ping),
@@ -435,7 +439,9 @@ def answers() -> Iterator[Case]:
     last = frame(DATA, END_STREAM, 3, b"[]")
     early = b"".join(answer(3, status=status) for status in ("100", "102", "103", "101", "199"))
     yield case("five provisional answers", 200, early, answer(3), last)
-    yield case("a thousand provisional answers", 200, answer(3, status="103") * 1000, answer(3), last)
+    yield case(
+        "a thousand provisional answers", 200, answer(3, status="103") * 1000, answer(3), last
+    )
     yield case("trailers", 200, answer(3), content, head(block(("x", "1"))))
     yield case("empty trailers", 200, answer(3), content, head(b""))
     yield case("trailers with a status", UNKNOWN, answer(3), content, head(STATUS_200))
@@ -446,9 +452,13 @@ def answers() -> Iterator[Case]:
     yield case("status 999", 999, answer(3, ends=True, status="999"))
     yield case("not modified", 304, answer(3, ("content-length", "9"), ends=True, status="304"))
     yield case("too early", 425, answer(3, ends=True, status="425"))
-    yield case("bytes that are no text in a field", 200, head(STATUS_200 + field(b"x", b"\xff\x80")))
+    yield case(
+        "bytes that are no text in a field", 200, head(STATUS_200 + field(b"x", b"\xff\x80"))
+    )
     for name, length in (("shorter", "1"), ("longer", "3"), ("much longer", "200000000")):
-        yield case(f"content {name} than said", UNKNOWN, answer(3, ("content-length", length)), last)
+        yield case(
+            f"content {name} than said", UNKNOWN, answer(3, ("content-length", length)), last
+        )
     yield case("the right length", 200, answer(3, ("content-length", "2")), last)
     for size, verdict in ((1000, 200), (1001, UNKNOWN)):
         body = frame(DATA, END_STREAM, 3, bytes(size))

@@ -269,4 +269,3 @@ class HostileServer:
         finally:
             wire.played.set()
             plain.close()
-
