@@ -350,7 +350,9 @@ def slowness() -> Iterator[Case]:
         yield Case(f"{name}, for ever", script, UNKNOWN, True, h2=h2, options=SOON)
     # The connection stays: it gave an answer after the request was written.
     yield Case("a window that never opens", no_window, UNKNOWN, False, options=SOON, second=STUCK)
-    yield Case("a window of one byte at a time", tiny_windows, 200, True)
+    yield Case(
+        "a window of one byte at a time", tiny_windows, 200, True, options={"timeout_s": 40.0}
+    )
     yield Case("a window below zero", negative_window, 200, True)
 
 
