@@ -26,7 +26,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance wire-soak clean
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance wire-soak clean faults
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -110,6 +110,9 @@ conformance: $(DEV) ## Compare both HTTP/2 framings: STREAMS=1000000 SEED=7; one
 
 wire-soak: $(DEV) ## Post over rotating connections and count what is left: POSTS=1000000 SEED=1
 	@$(PY) -m tests.wire_soak.run --posts $(POSTS) --seed $(SEED) $(ARGS)
+
+faults: $(DEV) ## Cut, reset and hold up a POST behind every byte: ARGS="--stride 13 --only cut"
+	@$(PY) -m tests.hostile.offsets $(ARGS)
 
 clean: ## Remove everything that was built or installed here
 	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate .mutation build dist docs/_build src/*.egg-info
