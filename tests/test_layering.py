@@ -23,6 +23,7 @@ LAYERS = {
         "records",
         "results",
         "secret",
+        "settings",
     },
     2: {"core"},
     3: {"clob", "paper", "journal", "observers"},

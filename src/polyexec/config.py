@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
+from polyexec import settings
 from polyexec.enums import OrderType, SignatureType
 from polyexec.environment import (
     first_set,
@@ -26,7 +27,6 @@ from polyexec.environment import (
 )
 from polyexec.errors import ConfigError, InputError
 from polyexec.numbers import Number, from_micro, to_decimal, to_micro
-from polyexec.parsing import parse_order_type
 from polyexec.policies import GroupPolicy, RiskLimits
 from polyexec.records import Record
 from polyexec.secret import Secret
@@ -94,8 +94,6 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "telegram_chat_id": ("TELEGRAM_CHAT_ID",),
     }
 )
-_ADDRESS: Final = re.compile(r"0[xX][0-9a-fA-F]{40}\Z")
-_BYTES32: Final = re.compile(r"0[xX][0-9a-fA-F]{64}\Z")
 
 
 class ExecutorConfig(Record):
@@ -388,9 +386,9 @@ class ExecutorConfig(Record):
         database: Mapping[str, str | Secret] = MappingProxyType({}),
     ) -> None:
         credentials = {
-            "api_key": _secret("api_key", api_key),
-            "api_secret": _secret("api_secret", api_secret),
-            "api_passphrase": _secret("api_passphrase", api_passphrase),
+            "api_key": settings.secret("api_key", api_key),
+            "api_secret": settings.secret("api_secret", api_secret),
+            "api_passphrase": settings.secret("api_passphrase", api_passphrase),
         }
         missing = [name for name, value in credentials.items() if not value]
         if missing and len(missing) < len(credentials):
@@ -411,56 +409,60 @@ class ExecutorConfig(Record):
         except InputError as error:
             raise ConfigError(str(error)) from None
         self._set(
-            private_key=_secret("private_key", private_key),
-            proxy_address=_address("proxy_address", proxy_address),
-            signer_address=_address("signer_address", signer_address),
-            signature_type=_signature_type(signature_type),
+            private_key=settings.secret("private_key", private_key),
+            proxy_address=settings.address("proxy_address", proxy_address),
+            signer_address=settings.address("signer_address", signer_address),
+            signature_type=settings.signature_type(signature_type),
             **credentials,
-            clob_url=_https_root(clob_url),
-            ws_url=_wss_root(ws_url),
-            user_channel=None if user_channel is None else _flag("user_channel", user_channel),
+            clob_url=settings.https_root(clob_url),
+            ws_url=settings.wss_root(ws_url),
+            user_channel=None
+            if user_channel is None
+            else settings.flag("user_channel", user_channel),
             ssl_context=ssl_context,
-            chain_id=_one_of("chain_id", chain_id, (137, 80002)),
-            trading_enabled=_flag("trading_enabled", trading_enabled),
-            default_size_micro=_checked("default_size", to_micro, default_size),
-            min_pnl_threshold_percent=_checked(
+            chain_id=settings.one_of("chain_id", chain_id, (137, 80002)),
+            trading_enabled=settings.flag("trading_enabled", trading_enabled),
+            default_size_micro=settings.checked("default_size", to_micro, default_size),
+            min_pnl_threshold_percent=settings.checked(
                 "min_pnl_threshold_percent", to_decimal, min_pnl_threshold_percent
             ),
-            slippage_enabled=_flag("slippage_enabled", slippage_enabled),
-            opportunity_timeout_ms=_whole("opportunity_timeout_ms", opportunity_timeout_ms, 0),
-            max_in_flight=_whole("max_in_flight", max_in_flight, 1),
-            queue_size=_whole("queue_size", queue_size, 1),
-            presign=_whole("presign", presign, 0, 4096),
-            order_type=_default_order_type(order_type),
-            post_timeout_s=_seconds("post_timeout_s", post_timeout_s),
-            warm_interval_s=_seconds("warm_interval_s", warm_interval_s),
-            follow_interval_s=_seconds("follow_interval_s", follow_interval_s),
-            unknown_absent_after_s=_optional_seconds(
+            slippage_enabled=settings.flag("slippage_enabled", slippage_enabled),
+            opportunity_timeout_ms=settings.whole(
+                "opportunity_timeout_ms", opportunity_timeout_ms, 0
+            ),
+            max_in_flight=settings.whole("max_in_flight", max_in_flight, 1),
+            queue_size=settings.whole("queue_size", queue_size, 1),
+            presign=settings.whole("presign", presign, 0, 4096),
+            order_type=settings.default_order_type(order_type),
+            post_timeout_s=settings.seconds("post_timeout_s", post_timeout_s),
+            warm_interval_s=settings.seconds("warm_interval_s", warm_interval_s),
+            follow_interval_s=settings.seconds("follow_interval_s", follow_interval_s),
+            unknown_absent_after_s=settings.optional_seconds(
                 "unknown_absent_after_s", unknown_absent_after_s
             ),
-            unknown_resend_after_s=_optional_seconds(
+            unknown_resend_after_s=settings.optional_seconds(
                 "unknown_resend_after_s", unknown_resend_after_s
             ),
-            heartbeat=_flag("heartbeat", heartbeat),
+            heartbeat=settings.flag("heartbeat", heartbeat),
             journal_mode=(
                 None
                 if journal_mode is None
-                else _one_of("journal_mode", journal_mode, ("fsync", "os", "off"))
+                else settings.one_of("journal_mode", journal_mode, ("fsync", "os", "off"))
             ),
-            journal_folder=_text("journal_folder", journal_folder),
-            builder_code=_builder_code(builder_code),
-            min_profit_bps=_checked("min_profit_bps", to_decimal, min_profit_bps),
-            min_profit_abs=_checked("min_profit_abs", to_decimal, min_profit_abs),
+            journal_folder=settings.text("journal_folder", journal_folder),
+            builder_code=settings.builder_code(builder_code),
+            min_profit_bps=settings.checked("min_profit_bps", to_decimal, min_profit_bps),
+            min_profit_abs=settings.checked("min_profit_abs", to_decimal, min_profit_abs),
             limits=limits,
-            group_policy=_group_policy(group_policy),
-            sell_policy=_one_of("sell_policy", sell_policy, ("skip", "buy_complement")),
-            http2=_one_of("http2", http2, ("fast", "h2")),
-            engine_mode=_one_of("engine_mode", engine_mode, ("live", "paper", "off")),
-            executor_mode=_one_of("executor_mode", executor_mode, ("live", "paper", "off")),
-            telegram_bot_token=_secret("telegram_bot_token", telegram_bot_token),
+            group_policy=settings.group_policy(group_policy),
+            sell_policy=settings.one_of("sell_policy", sell_policy, ("skip", "buy_complement")),
+            http2=settings.one_of("http2", http2, ("fast", "h2")),
+            engine_mode=settings.one_of("engine_mode", engine_mode, ("live", "paper", "off")),
+            executor_mode=settings.one_of("executor_mode", executor_mode, ("live", "paper", "off")),
+            telegram_bot_token=settings.secret("telegram_bot_token", telegram_bot_token),
             telegram_chat_id=telegram_chat_id,
-            redis=_secrets("redis", redis),
-            database=_secrets("database", database),
+            redis=settings.secrets("redis", redis),
+            database=settings.secrets("database", database),
             sources=MappingProxyType({}),
         )
         if user_channel and executor_mode == "live" and not self.channels_url:
@@ -580,128 +582,3 @@ _PARSERS: Final[Mapping[str, Any]] = {
     ),
     **dict.fromkeys(("engine_mode", "executor_mode"), parse_mode),
 }
-
-
-def _checked(name: str, convert: Any, value: Number) -> Any:
-    try:
-        return convert(value, name)
-    except InputError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(f"{name}={value!r}: must be text")
-    return value
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name}={value!r}: must be True or False")
-    return value
-
-
-def _whole(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        upper = f", at most {most}" if most < 2**63 - 1 else ""
-        raise ConfigError(f"{name}={value!r}: must be a whole number, at least {least}{upper}")
-    return value
-
-
-def _optional_seconds(name: str, value: float | None) -> float | None:
-    return None if value is None else _seconds(name, value)
-
-
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
-        raise ConfigError(f"{name}={value!r}: must be seconds, above 0 and at most 86400")
-    return float(value)
-
-
-def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
-    if value not in allowed or type(value) is not type(allowed[0]):
-        raise ConfigError(f"{name}={value!r}: must be one of {', '.join(map(str, allowed))}")
-    return value
-
-
-def _address(name: str, value: str) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(f"{name}={value!r}: must be a str")
-    if value and not _ADDRESS.match(value):
-        # Longer than an address may be the private key in the wrong place.
-        shown = repr(value) if len(value) < 48 else f"<{len(value)} characters>"
-        raise ConfigError(f"{name}={shown}: must be 0x and 40 hex digits")
-    return value
-
-
-def _signature_type(value: SignatureType | int | str | None) -> SignatureType | None:
-    if value is None:
-        return None
-    text = str(int(value)) if isinstance(value, int) else str(value).strip()
-    for kind in SignatureType:
-        if text in (str(kind.value), kind.name) and not isinstance(value, bool):
-            return kind
-    raise ConfigError(f"signature_type={value!r}: must be 0, 1, 2 or 3")
-
-
-def _https_root(url: str) -> str:
-    if not isinstance(url, str) or "@" in url:
-        raise ConfigError("clob_url: must be https://host or https://host:port, without a user")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ConfigError(f"clob_url={url!r}: is not a URL") from None
-    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(f"clob_url={url!r}: must be https://host or https://host:port")
-    if parts.path not in ("", "/"):
-        raise ConfigError(f"clob_url={url!r}: must be the root of a host, without a path")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"https://{host}" + (f":{port}" if port else "")
-
-
-def _wss_root(url: str) -> str:
-    if not isinstance(url, str) or "@" in url:
-        raise ConfigError("ws_url: must be wss://host, perhaps with port and path, without a user")
-    if not url:
-        return ""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise ConfigError(f"ws_url={url!r}: is not a URL") from None
-    if parts.scheme != "wss" or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(f"ws_url={url!r}: must be wss://host, perhaps with port and path")
-    return url.rstrip("/")
-
-
-def _default_order_type(value: OrderType | str) -> OrderType:
-    kind: OrderType = _checked("order_type", lambda given, _: parse_order_type(given), value)
-    if kind is OrderType.GTD:
-        raise ConfigError("order_type='GTD': needs an expiration, so give it per leg")
-    return kind
-
-
-def _group_policy(value: GroupPolicy | Iterable[str]) -> GroupPolicy:
-    if isinstance(value, GroupPolicy):
-        return value
-    try:
-        return GroupPolicy(value)
-    except (InputError, TypeError) as error:
-        raise ConfigError(f"group_policy={value!r}: {error}") from None
-
-
-def _builder_code(value: str) -> str:
-    if not isinstance(value, str) or (value and not _BYTES32.match(value)):
-        raise ConfigError(f"builder_code={value!r}: must be 0x and 64 hex digits")
-    return value.lower() if value else "0x" + "00" * 32
-
-
-def _secret(name: str, value: object) -> Secret:
-    if not isinstance(value, str | Secret):
-        raise ConfigError(f"{name}: must be a str, not {type(value).__name__}")
-    return Secret(value)
-
-
-def _secrets(name: str, values: Mapping[str, str | Secret]) -> Mapping[str, Secret]:
-    return MappingProxyType({key: _secret(f"{name}[{key}]", v) for key, v in values.items()})
