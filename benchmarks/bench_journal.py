@@ -19,8 +19,9 @@ from polyexec.core.journal import Close, Intent, IntentLeg, account_of, rebuild
 from polyexec.core.ledger import COLLATERAL
 from polyexec.enums import OrderType
 from polyexec.journal.wal import open_journal
-from polyexec.models import Leg, LegsSignal
+from polyexec.models import Leg
 from polyexec.numbers import to_decimal
+from polyexec.signals import LegsSignal
 
 BUILDER = "0x" + "00" * 32
 

@@ -24,6 +24,7 @@ LAYERS = {
         "results",
         "secret",
         "settings",
+        "signals",
     },
     2: {"core"},
     3: {"clob", "paper", "journal", "observers"},

@@ -61,21 +61,11 @@ from polyexec.errors import (
     VenueModeError,
 )
 from polyexec.executor import Executor, SystemClock
-from polyexec.models import (
-    ArbSignal,
-    ConditionId,
-    Leg,
-    LegsSignal,
-    Market,
-    OrderId,
-    Quote,
-    Signal,
-    TokenId,
-    TopOfBook,
-)
+from polyexec.models import ConditionId, Leg, Market, OrderId, Quote, TokenId, TopOfBook
 from polyexec.policies import GroupPolicy, RiskLimits
 from polyexec.reconciliation import Reconciliation
 from polyexec.results import Latency, LegResult, TradeResult
+from polyexec.signals import ArbSignal, LegsSignal, Signal
 from polyexec.submission import Submission
 
 __all__ = [

@@ -14,8 +14,9 @@ from polyexec.core.amounts import limit_amounts, market_amounts
 from polyexec.core.orders import Amounts, Order, encode_order
 from polyexec.enums import Generation, OrderType
 from polyexec.errors import PolyexecError
-from polyexec.models import Leg, LegsSignal
+from polyexec.models import Leg
 from polyexec.numbers import from_micro
+from polyexec.signals import LegsSignal
 from polyexec.sync import Executor as SyncExecutor
 
 __all__ = ["main"]

@@ -52,17 +52,12 @@ from polyexec.errors import (
 from polyexec.following import Follower
 from polyexec.grouping import GroupKeeper
 from polyexec.listening import OrderListener, open_listener
-from polyexec.models import (
-    ArbSignal,
-    LegsSignal,
-    OrderId,
-    Signal,
-    TopOfBook,
-)
+from polyexec.models import OrderId, TopOfBook
 from polyexec.numbers import Number, to_micro
 from polyexec.reconciliation import Reconciliation, follow_orders, reconcile
 from polyexec.recovery import restore
 from polyexec.results import TradeResult
+from polyexec.signals import ArbSignal, LegsSignal, Signal
 from polyexec.submission import Submission
 from polyexec.venue_watch import VenueWatch
 

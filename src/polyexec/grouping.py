@@ -17,10 +17,11 @@ from polyexec.core.risk import RiskGuard, Ticket
 from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.enums import GroupStep, LegState, Side
 from polyexec.errors import TransportError, VenueError
-from polyexec.models import LegsSignal, OrderId
+from polyexec.models import OrderId
 from polyexec.policies import GroupPolicy
 from polyexec.reconciliation import follow_orders
 from polyexec.results import LegResult, TradeResult
+from polyexec.signals import LegsSignal
 
 __all__ = ["GroupKeeper"]
 

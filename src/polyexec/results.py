@@ -5,8 +5,9 @@ from decimal import Decimal
 import msgspec
 
 from polyexec.enums import LegState, OrderType, RejectCode, Side, SkipReason
-from polyexec.models import OrderId, Signal, TokenId
+from polyexec.models import OrderId, TokenId
 from polyexec.numbers import from_e4, from_micro
+from polyexec.signals import Signal
 
 __all__ = ["Latency", "LegResult", "TradeResult"]
 

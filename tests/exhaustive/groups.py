@@ -17,9 +17,10 @@ from polyexec.core.candidates import PricedLeg, Skip, price_signal, priced_legs
 from polyexec.core.exposure import payoffs_of, worst_loss
 from polyexec.core.groups import Done, LegGroup, Wait
 from polyexec.enums import LegState, Side, Strategy
-from polyexec.models import ArbSignal, OrderId, Signal
+from polyexec.models import OrderId
 from polyexec.numbers import MICRO
 from polyexec.policies import GroupPolicy
+from polyexec.signals import ArbSignal, Signal
 from tests.exhaustive.groups_model import (
     News,
     Way,

@@ -10,11 +10,12 @@ import pytest
 from polyexec.config import ExecutorConfig
 from polyexec.enums import LegState, SkipReason
 from polyexec.executor import Executor
-from polyexec.models import ArbSignal, Leg, LegsSignal, Quote
+from polyexec.models import Leg, Quote
 from polyexec.numbers import from_e4
 from polyexec.paper import PaperExchange
 from polyexec.paper.book import PaperMarket
 from polyexec.paper.http import Fault, Request
+from polyexec.signals import ArbSignal, LegsSignal
 from tests.unit.core.support import FakeClock
 
 KEY = "0x" + "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"

@@ -17,8 +17,8 @@ from polyexec.core.candidates import (
     priced_legs,
 )
 from polyexec.enums import OrderType, Side, SkipReason, Strategy
-from polyexec.models import ArbSignal
 from polyexec.numbers import from_e4, from_micro
+from polyexec.signals import ArbSignal
 from tests.unit.core.support import policy, quote
 
 TICKS = (1000, 100, 50, 25, 10, 1)

@@ -16,9 +16,10 @@ from polyexec.core.exposure import payoffs_of, whole_sets, worst_loss
 from polyexec.core.groups import Cancel, Done, LegGroup, Send, Wait
 from polyexec.core.ports import Fill
 from polyexec.enums import GroupStep, LegState, OrderType, Settlement, Side, Strategy
-from polyexec.models import LegsSignal, OrderId
+from polyexec.models import OrderId
 from polyexec.numbers import MICRO, PRICE_SCALE, from_e4, from_micro
 from polyexec.policies import GroupPolicy
+from polyexec.signals import LegsSignal
 from tests.unit.core.support import build_legs, leg, policy, signal
 
 DOLLAR = 10**6

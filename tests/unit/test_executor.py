@@ -21,8 +21,9 @@ from polyexec.errors import (
     UsageError,
 )
 from polyexec.executor import Executor
-from polyexec.models import LegsSignal, TokenId, TopOfBook
+from polyexec.models import TokenId, TopOfBook
 from polyexec.results import TradeResult
+from polyexec.signals import LegsSignal
 from tests.unit.core.support import FakeClock, leg, signal
 from tests.unit.venues import ScriptedVenue, all_live, all_matched
 

@@ -10,10 +10,11 @@ from polyexec.core.ports import BalanceSnapshot, Fill, NoAnswer, OrderBatch, Ord
 from polyexec.enums import LegState, OrderType, Side, SkipReason
 from polyexec.errors import NotSentError, OutcomeUnknownError
 from polyexec.executor import Executor
-from polyexec.models import ArbSignal, LegsSignal, OrderId, TokenId
+from polyexec.models import OrderId, TokenId
 from polyexec.policies import GroupPolicy
 from polyexec.reconciliation import follow_orders
 from polyexec.results import TradeResult
+from polyexec.signals import ArbSignal, LegsSignal
 from tests.unit.core.support import leg, quote, signal
 from tests.unit.journals import MemoryJournal
 from tests.unit.test_executor import config, until

@@ -9,16 +9,8 @@ import pytest
 
 from polyexec.enums import Generation, OrderType, Side, Strategy
 from polyexec.errors import InputError
-from polyexec.models import (
-    ArbSignal,
-    Leg,
-    LegsSignal,
-    Market,
-    Quote,
-    TopOfBook,
-    parse_tick_e4,
-    parse_token_id,
-)
+from polyexec.models import Leg, Market, Quote, TopOfBook, parse_tick_e4, parse_token_id
+from polyexec.signals import ArbSignal, LegsSignal
 
 TOKEN = "52114319501245915516055106046884209969926127482827954674443846427813813222426"
 

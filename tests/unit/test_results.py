@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from polyexec.enums import LegState, OrderType, Side, SkipReason
-from polyexec.models import ArbSignal, OrderId, TokenId
+from polyexec.models import OrderId, TokenId
 from polyexec.results import Latency, LegResult, TradeResult
+from polyexec.signals import ArbSignal
 
 SIGNAL = ArbSignal("POLYMARKET_TRIANGLE_BUY")
 

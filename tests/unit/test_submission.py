@@ -7,8 +7,9 @@ import pytest
 
 from polyexec.enums import LegState, OrderType, Side, SkipReason
 from polyexec.errors import InternalError, UsageError
-from polyexec.models import ArbSignal, OrderId, TokenId
+from polyexec.models import OrderId, TokenId
 from polyexec.results import LegResult, TradeResult
+from polyexec.signals import ArbSignal
 from polyexec.submission import Submission
 
 SIGNAL = ArbSignal("POLYMARKET_TRIANGLE_BUY")

@@ -19,8 +19,9 @@ from polyexec._pure.legs import (
 from polyexec.core.complement import complement_leg, complement_quote
 from polyexec.core.strategy import STRATEGIES
 from polyexec.enums import Generation, OrderType, Side, SkipReason, Strategy
-from polyexec.models import ArbSignal, Leg, LegsSignal, Quote, Signal, TokenId
+from polyexec.models import Leg, Quote, TokenId
 from polyexec.numbers import MICRO, PRICE_SCALE, from_e4, from_micro
+from polyexec.signals import ArbSignal, LegsSignal, Signal
 
 __all__ = [
     "WORST_FEE_RATE_MICRO",

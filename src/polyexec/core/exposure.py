@@ -13,8 +13,9 @@ import msgspec
 from polyexec.core.candidates import PricedLeg
 from polyexec.core.strategy import STRATEGIES
 from polyexec.enums import Side, Strategy
-from polyexec.models import Leg, LegsSignal, Quote, Signal
+from polyexec.models import Leg, Quote
 from polyexec.numbers import MICRO
+from polyexec.signals import LegsSignal, Signal
 
 __all__ = [
     "Exposure",

@@ -20,9 +20,10 @@ from polyexec.core.exposure import Exposure, build_exposure, payoffs_of, sources
 from polyexec.core.ports import Fill
 from polyexec.enums import GroupStep, LegState, Settlement, Side
 from polyexec.errors import InternalError, UsageError
-from polyexec.models import ArbSignal, Leg, OrderId, Signal, TokenId, TopOfBook
+from polyexec.models import Leg, OrderId, TokenId, TopOfBook
 from polyexec.numbers import MICRO, PRICE_SCALE, from_e4, from_micro
 from polyexec.policies import GroupPolicy
+from polyexec.signals import ArbSignal, Signal
 
 __all__ = ["Cancel", "Done", "GroupAction", "LegGroup", "Purpose", "Send", "Wait"]
 

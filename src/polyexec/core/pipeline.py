@@ -37,9 +37,10 @@ from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.core.venue_mode import VenueModes, may_take, mode_news
 from polyexec.enums import Generation, LegState, Side, SkipReason, VenueMode
 from polyexec.errors import JournalError
-from polyexec.models import LegsSignal, OrderId, Signal, TokenId
+from polyexec.models import OrderId, TokenId
 from polyexec.numbers import from_micro
 from polyexec.results import Latency, LegResult, TradeResult
+from polyexec.signals import LegsSignal, Signal
 
 __all__ = ["Pipeline", "Plan"]
 

@@ -12,9 +12,9 @@ from typing import Final
 from polyexec.core.candidates import Skip
 from polyexec.enums import SkipReason
 from polyexec.errors import InternalError
-from polyexec.models import ArbSignal, Signal
 from polyexec.numbers import from_micro
 from polyexec.policies import RiskLimits
+from polyexec.signals import ArbSignal, Signal
 
 __all__ = ["RiskGuard", "RiskLimits", "Ticket", "check_quotes"]
 

@@ -18,7 +18,7 @@ from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import NoAnswer, Outcome
 from polyexec.enums import RejectCode, SkipReason, VenueMode
 from polyexec.errors import VenueModeError
-from polyexec.models import LegsSignal, Signal
+from polyexec.signals import LegsSignal, Signal
 
 __all__ = [
     "ModeNews",

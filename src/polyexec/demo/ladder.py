@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from polyexec.enums import Strategy
-from polyexec.models import ArbSignal, Quote, TokenId, TopOfBook
+from polyexec.models import Quote, TokenId, TopOfBook
 from polyexec.numbers import from_e4, from_micro
+from polyexec.signals import ArbSignal
 
 __all__ = ["Group", "RangeMarket", "Trio", "build_signals"]
 

@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import msgspec
 
-from polyexec.models import ArbSignal
 from polyexec.numbers import from_e4, from_micro
 from polyexec.reconciliation import Reconciliation
 from polyexec.results import Latency, TradeResult
+from polyexec.signals import ArbSignal
 
 __all__ = ["Summary", "format_result", "format_summary"]
 

@@ -20,9 +20,10 @@ from polyexec.demo.report import Summary, format_result, format_summary
 from polyexec.demo.world import BookUpdate, generate_group, generate_updates
 from polyexec.enums import OrderType
 from polyexec.executor import Executor
-from polyexec.models import Leg, LegsSignal, Signal, TokenId, TopOfBook
+from polyexec.models import Leg, TokenId, TopOfBook
 from polyexec.numbers import MICRO, from_e4, from_micro
 from polyexec.paper import PaperExchange
+from polyexec.signals import LegsSignal, Signal
 
 __all__ = ["run_demo"]
 

@@ -6,9 +6,10 @@ from decimal import Decimal
 
 from polyexec import numbers
 from polyexec.errors import InputError
-from polyexec.models import ArbSignal, Leg, LegsSignal, Quote
+from polyexec.models import Leg, Quote
 from polyexec.parsing import parse_tick_e4, parse_token_id
 from polyexec.records import Record
+from polyexec.signals import ArbSignal, LegsSignal
 from tests.fuzz import generate
 from tests.fuzz.registry import target
 

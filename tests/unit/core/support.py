@@ -7,8 +7,9 @@ from polyexec import _impl
 from polyexec.core.candidates import PricedLeg, PricingPolicy, Skip, price_signal, priced_legs
 from polyexec.core.strategy import STRATEGIES
 from polyexec.enums import OrderType, Side, Strategy
-from polyexec.models import ArbSignal, Leg, LegsSignal, Quote, Signal
+from polyexec.models import Leg, Quote
 from polyexec.numbers import to_micro
+from polyexec.signals import ArbSignal, LegsSignal, Signal
 
 MICRO = 1_000_000
 

@@ -20,7 +20,7 @@ from polyexec.core.candidates import (
     worst_loss_micro,
 )
 from polyexec.enums import OrderType, Side, SkipReason, Strategy
-from polyexec.models import ArbSignal, LegsSignal
+from polyexec.signals import ArbSignal, LegsSignal
 from tests.unit.core.support import leg, policy, priced, quote, signal, table_of
 
 STRATEGIES = list(Strategy)

@@ -10,8 +10,8 @@ from polyexec.core.complement import complement_leg, complement_quote
 from polyexec.core.exposure import payoffs_of, worst_loss
 from polyexec.enums import Side
 from polyexec.errors import InputError
-from polyexec.models import LegsSignal
 from polyexec.numbers import from_e4, from_micro
+from polyexec.signals import LegsSignal
 from tests.unit.core.support import leg, priced, quote
 
 TICKS = (1000, 100, 50, 25, 10, 1)

@@ -17,7 +17,7 @@ from polyexec.core.exposure import (
     worst_loss,
 )
 from polyexec.enums import Side, Strategy
-from polyexec.models import LegsSignal
+from polyexec.signals import LegsSignal
 from tests.unit.core.support import build_legs, leg, policy, priced, signal
 
 USD = 1_000_000

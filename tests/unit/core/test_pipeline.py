@@ -20,8 +20,9 @@ from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker
 from polyexec.enums import Generation, LegState, SignatureType, SkipReason
 from polyexec.errors import InputError, InternalError, NotSentError, OutcomeUnknownError
-from polyexec.models import ArbSignal, LegsSignal, Signal, TokenId
+from polyexec.models import TokenId
 from polyexec.results import TradeResult
+from polyexec.signals import ArbSignal, LegsSignal, Signal
 from tests.unit.core.support import FakeClock, leg, policy, signal
 
 KEY = "0x" + "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"

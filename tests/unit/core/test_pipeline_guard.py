@@ -6,7 +6,7 @@ from polyexec.core.pipeline import Plan
 from polyexec.core.ports import Answer
 from polyexec.core.venue_mode import ModeNews, VenueModes
 from polyexec.enums import SkipReason, VenueMode
-from polyexec.models import LegsSignal
+from polyexec.signals import LegsSignal
 
 from .support import leg, signal
 from .test_pipeline import Bench, answer

@@ -10,7 +10,7 @@ from polyexec.core.candidates import Skip
 from polyexec.core.risk import RiskGuard, RiskLimits, Ticket, check_quotes
 from polyexec.enums import SkipReason
 from polyexec.errors import InternalError
-from polyexec.models import ArbSignal
+from polyexec.signals import ArbSignal
 from tests.unit.core.support import quote, signal
 from tests.unit.core.test_gate import in_threads
 
