@@ -253,7 +253,7 @@ class GroupKeeper:
         if kept is not None:
             for fill in fills:
                 kept.group.on_fill(fill)
-            kept.group.on_order(order.order_id, order.state, order.filled_micro)
+            kept.group.on_order(order.order_id, order.state, order.traded_micro)
             self._loop.call_soon_threadsafe(self._heard, kept)
         if self._tracker.find(order.order_id) is None:
             with self._lock:

@@ -113,6 +113,11 @@ class TrackedOrder:
         return sum(flow.filled_micro for flow in self.flows.values())
 
     @property
+    def traded_micro(self) -> int:
+        """Shares that ever traded, those of failed trades included."""
+        return max(self.answer.filled_micro, _shares(self.fills or ()))
+
+    @property
     def is_unsettled(self) -> bool:
         """Some of what has traded is in no balance of the exchange yet."""
         return UNDATED in self.flows
@@ -271,7 +276,7 @@ class OrderTracker:
         """
         with self._lock:
             order = self._orders.get(order_id)
-            if order is None or sum(fill.size_micro for fill in fills) < order.filled_micro:
+            if order is None or _shares(fills) < order.traded_micro:
                 return  # not ours, or older than what is proved already
             if order.fills == tuple(fills) and order.state is state and order.unknown is None:
                 return  # nothing new, as mostly while a trade waits to be mined
@@ -427,6 +432,10 @@ def _trade(
 
 def _due_ms(order: TrackedOrder) -> int:
     return order.unknown.due_ms if order.unknown else 0
+
+
+def _shares(fills: Sequence[Fill]) -> int:
+    return sum(fill.size_micro for fill in fills)
 
 
 def _is_answered(order: TrackedOrder, fill: Fill) -> bool:

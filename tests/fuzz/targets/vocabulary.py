@@ -82,7 +82,7 @@ def build_leg(source: random.Random) -> None:
     assert_survives_a_copy(leg(source))
 
 
-@target("models.LegsSignal", refuses=(InputError,))
+@target("signals.LegsSignal", refuses=(InputError,))
 def build_legs_signal(source: random.Random) -> None:
     legs = [leg(source) for _ in range(source.randrange(17))]
     assert_survives_a_copy(
@@ -90,7 +90,7 @@ def build_legs_signal(source: random.Random) -> None:
     )
 
 
-@target("models.ArbSignal", refuses=(InputError,))
+@target("signals.ArbSignal", refuses=(InputError,))
 def build_arb_signal(source: random.Random) -> None:
     quotes = [source.choice([None, quote(source), generate.number(source)]) for _ in range(3)]
     profit = generate.number(source)

@@ -346,6 +346,18 @@ def test_a_match_that_fails_before_it_is_mined_frees_its_money_at_once() -> None
     assert books.figures == (0, 0, 0)
 
 
+def test_a_list_without_a_match_that_is_known_takes_nothing_back() -> None:
+    books = Books()
+    books.answer(LegState.LIVE)
+    failed = fill(5_000_000, name="1", status="FAILED")
+    books.follow(LegState.MATCHED, failed, fill(5_000_000, name="2", status="MATCHED"))
+    before = books.figures
+    assert before[0] == -2_084_000
+    # As many shares as are booked, but not those.
+    books.follow(LegState.MATCHED, failed)
+    assert books.figures == before
+
+
 def test_a_match_that_was_mined_and_then_retried_counts_again() -> None:
     books = Books()
     books.answer(LegState.MATCHED, 10_000_000, 4_000_000)
