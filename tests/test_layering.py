@@ -30,6 +30,7 @@ LAYERS = {
     3: {"clob", "paper", "journal", "observers"},
     4: {
         "account",
+        "clocks",
         "executor",
         "sync",
         "submission",
@@ -37,6 +38,10 @@ LAYERS = {
         "following",
         "listening",
         "grouping",
+        "observing",
+        "opening",
+        "posting",
+        "queueing",
         "reconciliation",
         "recovery",
         "venue_watch",

@@ -11,6 +11,7 @@ from polyexec.build import build_info
 from polyexec.clob.client import ClobClient
 from polyexec.clob.user_channel import ChannelCounts, UserChannel, UserEvents
 from polyexec.clob.venue import ClobVenue
+from polyexec.clocks import SystemClock
 from polyexec.config import ExecutorConfig, Secret
 from polyexec.core.amounts import apply_slippage, limit_amounts, market_amounts, taker_fee
 from polyexec.core.auth import ApiCredentials, l1_headers, l2_signature
@@ -60,7 +61,7 @@ from polyexec.errors import (
     VenueError,
     VenueModeError,
 )
-from polyexec.executor import Executor, SystemClock
+from polyexec.executor import Executor
 from polyexec.models import ConditionId, Leg, Market, OrderId, Quote, TokenId, TopOfBook
 from polyexec.policies import GroupPolicy, RiskLimits
 from polyexec.reconciliation import Reconciliation

@@ -9,21 +9,16 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from polyexec.account import build_signer
-from polyexec.clob.client import ClobClient
 from polyexec.clob.user_channel import UserChannel
 from polyexec.clob.venue import ClobVenue
-from polyexec.config import ExecutorConfig, default_journal_folder
-from polyexec.core.auth import ApiCredentials
-from polyexec.core.candidates import PricingPolicy
+from polyexec.clocks import SystemClock
+from polyexec.config import ExecutorConfig
 from polyexec.core.gate import Gate
-from polyexec.core.journal import account_of
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import (
@@ -31,30 +26,35 @@ from polyexec.core.ports import (
     Clock,
     GuardedVenue,
     Journal,
-    NoAnswer,
     OrderBatch,
     Outcome,
     Venue,
 )
-from polyexec.core.resolution import ResolutionPolicy
 from polyexec.core.risk import RiskGuard, Ticket
 from polyexec.core.tracking import OrderTracker
-from polyexec.core.venue_mode import VenueModeChange
-from polyexec.dispatch import Publisher
 from polyexec.enums import SkipReason, VenueMode
 from polyexec.errors import (
     InputError,
-    OutcomeUnknownError,
-    TransportError,
     UsageError,
-    VenueError,
 )
 from polyexec.following import Follower
 from polyexec.grouping import GroupKeeper
 from polyexec.listening import OrderListener, open_listener
-from polyexec.models import OrderId, TopOfBook
+from polyexec.models import OrderId
 from polyexec.numbers import Number, to_micro
-from polyexec.reconciliation import Reconciliation, follow_orders, reconcile
+from polyexec.observing import Observed
+from polyexec.opening import (
+    clob_venue,
+    find_credentials,
+    open_own_journal,
+    pricing_policy,
+    resolution_policy,
+    wants_user_channel,
+)
+from polyexec.parsing import parse_token_id
+from polyexec.posting import post
+from polyexec.queueing import SignalQueue
+from polyexec.reconciliation import Reconciliation, reconcile, take_balance
 from polyexec.recovery import restore
 from polyexec.results import TradeResult
 from polyexec.signals import ArbSignal, LegsSignal, Signal
@@ -63,28 +63,13 @@ from polyexec.venue_watch import VenueWatch
 
 if TYPE_CHECKING:
     from polyexec.paper import PaperExchange
-from polyexec.parsing import parse_token_id
 
-__all__ = ["BaseExecutor", "Executor", "SystemClock"]
+__all__ = ["BaseExecutor", "Executor"]
 
 _log = logging.getLogger("polyexec.executor")
-_CLOSE_CALLBACKS_S: Final = 2.0
-_AT_ONCE: Final = 20
 
 
-class SystemClock:
-    """The machine's clocks."""
-
-    def time_ms(self) -> int:
-        """Unix time in milliseconds."""
-        return time.time_ns() // 1_000_000
-
-    def monotonic_ns(self) -> int:
-        """A clock that never steps, in nanoseconds."""
-        return time.monotonic_ns()
-
-
-class BaseExecutor:
+class BaseExecutor(Observed):
     """Everything of an executor but its way of waiting; see :class:`Executor`."""
 
     def __init__(
@@ -97,10 +82,12 @@ class BaseExecutor:
     ) -> None:
         if not isinstance(config, ExecutorConfig):
             raise InputError("config", config, "must be an ExecutorConfig")
+        self._clock: Clock = clock or SystemClock()
+        self._watch = VenueWatch(self._clock)
+        super().__init__(self._watch.changes)
         self._config = config
         self._venue = venue
         self._exchange: PaperExchange | None = None
-        self._clock: Clock = clock or SystemClock()
         self._journal = journal
         self._recovering: frozenset[OrderId] = frozenset()
         self._signer = build_signer(config)
@@ -113,10 +100,7 @@ class BaseExecutor:
         self._tracker = OrderTracker(
             self._ledger,
             self._clock,
-            ResolutionPolicy(
-                absent_after_ms=_milliseconds(config.unknown_absent_after_s),
-                resend_after_ms=_milliseconds(config.unknown_resend_after_s),
-            ),
+            resolution_policy(config),
         )
         self._pipeline: Pipeline | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -124,24 +108,13 @@ class BaseExecutor:
         self._closed = False
         self._waiting = 0
         self._idle: asyncio.Event | None = None
-        self._queue: deque[Signal] = deque()
-        self._queue_lock = threading.Lock()
-        self._queue_ready: asyncio.Event | None = None
+        self._waiting_lock = threading.Lock()
+        self._queue = SignalQueue(config.queue_size)
         self._follower: Follower | None = None
         self._keeper: GroupKeeper | None = None
         self._listener: OrderListener | None = None
         self._risk = RiskGuard(config.limits)
-        self._watch = VenueWatch(self._clock)
-        self._dropped = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._results: Publisher[TradeResult] = Publisher("trade-result")
-        self._signals: Publisher[Signal] = Publisher("signal")
-        self._tops: Publisher[TopOfBook] = Publisher("top-of-book")
-        self._groups: Publisher[TradeResult] = Publisher("group")
-        self._publishers: tuple[Publisher[Any], ...] = (
-            *(self._results, self._signals, self._tops, self._groups),
-            self._watch.changes,
-        )
 
     # state ------------------------------------------------------------------------------------
 
@@ -204,12 +177,7 @@ class BaseExecutor:
     @property
     def dropped_signals(self) -> int:
         """Signals that ``submit_nowait`` refused because its queue was full."""
-        return self._dropped
-
-    @property
-    def dropped_callbacks(self) -> int:
-        """Events that callbacks were too slow for."""
-        return sum(publisher.dropped for publisher in self._publishers)
+        return self._queue.dropped
 
     def update_balance(self, amount: Number, *, as_of_ms: int | None = None) -> bool:
         """Tell the collateral balance that the exchange had.
@@ -233,7 +201,8 @@ class BaseExecutor:
             Negative, not finite or finer than 1e-6; nothing changes.
         """
         micro = to_micro(amount, "amount")
-        return self._ledger.update(COLLATERAL, micro, as_of_ms=self._as_of(as_of_ms))
+        as_of = self._clock.time_ms() if as_of_ms is None else as_of_ms
+        return self._ledger.update(COLLATERAL, micro, as_of_ms=as_of)
 
     def update_positions(
         self, positions: Mapping[str, Number], *, as_of_ms: int | None = None
@@ -249,7 +218,7 @@ class BaseExecutor:
             (parse_token_id(token), to_micro(size, f"positions[{token}]"))
             for token, size in positions.items()
         ]
-        as_of = self._as_of(as_of_ms)
+        as_of = self._clock.time_ms() if as_of_ms is None else as_of_ms
         for token, micro in parsed:
             self._ledger.update(token, micro, as_of_ms=as_of)
 
@@ -292,39 +261,6 @@ class BaseExecutor:
         """Send only groups whose every leg gives up inventory."""
         self._risk.reduce_only(flag)
 
-    # callbacks --------------------------------------------------------------------------------
-
-    def on_trade_result(self, callback: Callable[[TradeResult], object]) -> Callable[[], None]:
-        """Call ``callback`` with every result, skipped ones included; return the way to stop it.
-
-        A plain function runs in a thread of its own, a coroutine function on the loop.
-        """
-        return self._results.subscribe(callback)
-
-    def on_group(self, callback: Callable[[TradeResult], object]) -> Callable[[], None]:
-        """Call ``callback`` with a result again when its group changed after it was delivered.
-
-        That is when its policy acted, and when all that it traded has settled or failed; as
-        :meth:`on_trade_result`.
-        """
-        return self._groups.subscribe(callback)
-
-    def on_venue_mode(self, callback: Callable[[VenueModeChange], object]) -> Callable[[], None]:
-        """Call ``callback`` when the venue changes what it accepts; as :meth:`on_trade_result`."""
-        return self._watch.changes.subscribe(callback)
-
-    def on_signal(self, callback: Callable[[Signal], object]) -> Callable[[], None]:
-        """Call ``callback`` with every submitted signal; as :meth:`on_trade_result`."""
-        return self._signals.subscribe(callback)
-
-    def on_top_of_book(self, callback: Callable[[TopOfBook], object]) -> Callable[[], None]:
-        """Call ``callback`` with every published top of book; as :meth:`on_trade_result`."""
-        return self._tops.subscribe(callback)
-
-    def publish_top_of_book(self, top: TopOfBook) -> None:
-        """Hand a change of a book's top to the subscribers."""
-        self._tops.publish(top)
-
     # the path ---------------------------------------------------------------------------------
 
     def submit(self, signal: Signal) -> Submission:
@@ -347,7 +283,11 @@ class BaseExecutor:
         """
         pipeline = self._ready(signal)
         submission = Submission(self._loop_thread)
-        plan = pipeline.prepare(signal) if self._has_recovered() else self._recovering_skip(signal)
+        if self._has_recovered():
+            plan = pipeline.prepare(signal)
+        else:
+            detail = f"{len(self._recovering)} orders of an earlier run are not resolved yet"
+            plan = pipeline.skip(signal, SkipReason.RECOVERING, detail)
         if isinstance(plan, TradeResult):
             self._finish(submission, plan)
         else:
@@ -369,16 +309,7 @@ class BaseExecutor:
             As :meth:`submit`.
         """
         self._ready(signal)
-        with self._queue_lock:
-            if len(self._queue) >= self._config.queue_size:
-                self._dropped += 1
-                return False
-            self._queue.append(signal)
-        if threading.get_ident() == self._loop_thread:
-            self._wake_queue()
-        elif self._loop is not None:
-            self._loop.call_soon_threadsafe(self._wake_queue)
-        return True
+        return self._queue.put(signal)
 
     def _send(self, pipeline: Pipeline, plan: Plan, submission: Submission) -> None:
         written_ns = 0
@@ -421,20 +352,8 @@ class BaseExecutor:
             self._recovering &= unknown
         return not self._recovering
 
-    def _recovering_skip(self, signal: Signal) -> TradeResult:
-        detail = f"{len(self._recovering)} orders of an earlier run are not resolved yet"
-        return self._ready(signal).skip(signal, SkipReason.RECOVERING, detail)
-
     def _post(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
-        try:
-            self.venue.post_orders(batch, on_outcome)
-        except Exception as error:
-            # A venue must report trouble as an outcome. One that raises instead may have sent.
-            _log.exception("venue_raised")
-            on_outcome(_as_outcome(error))
-        except BaseException as error:  # Ctrl-C while writing: the bytes may have left
-            on_outcome(_as_outcome(error))
-            raise
+        post(self.venue, batch, on_outcome)
 
     def _finish(self, submission: Submission, result: TradeResult) -> None:
         submission._resolve(result)
@@ -450,29 +369,11 @@ class BaseExecutor:
         return self._pipeline
 
     def _count_waiting(self, step: int) -> None:
-        with self._queue_lock:
+        with self._waiting_lock:
             self._waiting += step
             idle = self._waiting == 0
         if idle and self._closed and self._loop is not None and self._idle is not None:
             self._loop.call_soon_threadsafe(self._idle.set)
-
-    def _wake_queue(self) -> None:
-        if self._queue_ready is not None:
-            self._queue_ready.set()
-
-    async def _drain_queue(self, ready: asyncio.Event) -> None:
-        while True:
-            await ready.wait()
-            ready.clear()
-            while True:
-                with self._queue_lock:
-                    signal = self._queue.popleft() if self._queue else None
-                if signal is None:
-                    break
-                try:
-                    await self.submit(signal)
-                except Exception:  # whatever it was, the next signal must have its turn
-                    _log.exception("queued_signal_failed")
 
     # lifecycle --------------------------------------------------------------------------------
 
@@ -485,9 +386,7 @@ class BaseExecutor:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._idle = asyncio.Event()
-        self._queue_ready = asyncio.Event()
-        for publisher in self._publishers:
-            publisher.bind(self._loop)
+        self._bind_callbacks(self._loop)
         config = self._config
         url, trust = config.clob_url, config.ssl_context
         ws_url, ws_trust = config.channels_url, config.ssl_context
@@ -498,21 +397,19 @@ class BaseExecutor:
             await self._exchange.start()
             url, trust = self._exchange.url, self._exchange.ssl_context
             ws_url, ws_trust = self._exchange.ws_url, self._exchange.ssl_context
-        credentials = await self._credentials()
-        listens = self._venue is None and self._wants_user_channel(ws_url)
+        credentials = await find_credentials(
+            config, self._now_s, exchange=self._exchange, has_venue=self._venue is not None
+        )
+        listens = self._venue is None and wants_user_channel(
+            config, ws_url, is_embedded=self._exchange is not None
+        )
         if self._venue is None:
-            self._venue = ClobVenue(
-                url,
-                signer_address=self._signer.address,
-                maker_address=self._signer.funder,
-                signature_type=self._signer.signature_type,
-                credentials=credentials,
+            self._venue = clob_venue(
+                config,
+                self._signer,
+                credentials,
+                url=url,
                 ssl_context=trust,
-                timeout_s=config.post_timeout_s,
-                warm_interval_s=config.warm_interval_s,
-                framing=config.http2,
-                chain_id=config.chain_id,
-                heartbeat=config.heartbeat,
                 now_s=self._now_s,
             )
         if config.executor_mode != "off":
@@ -524,13 +421,7 @@ class BaseExecutor:
             ledger=self._ledger,
             gate=self._gate,
             tracker=self._tracker,
-            policy=PricingPolicy(
-                default_size_micro=config.default_size_micro,
-                order_type=config.order_type,
-                slippage_enabled=config.slippage_enabled,
-                min_pnl_percent=config.min_pnl_threshold_percent,
-                buys_complements=config.sell_policy == "buy_complement",
-            ),
+            policy=pricing_policy(config),
             clock=self._clock,
             stopwatch=time.perf_counter_ns,
             builder=config.builder_code,
@@ -561,7 +452,7 @@ class BaseExecutor:
             interval_s=config.follow_interval_s,
         )
         self._tasks = [
-            asyncio.create_task(self._drain_queue(self._queue_ready)),
+            self._queue.start(self.submit),
             *self._follower.start(),
             *self._watch.start(self._venue),
         ]
@@ -600,8 +491,7 @@ class BaseExecutor:
             await self._venue.close()
         if self._exchange is not None:
             await self._exchange.close()
-        for publisher in self._publishers:
-            await asyncio.to_thread(publisher.close, _CLOSE_CALLBACKS_S)
+        await self._close_callbacks()
         self._signer.close()
         if self._journal is not None:
             await asyncio.to_thread(self._journal.close)
@@ -615,19 +505,9 @@ class BaseExecutor:
             What the limits count for each of its orders.
         """
         config = self._config
-        mode = config.journal_mode
-        if mode is None:
-            # Only where real money is: a venue of the caller's own brings a journal if it wants.
-            is_real = config.executor_mode == "live" and isinstance(self._venue, ClobVenue)
-            mode = "fsync" if is_real and not config.is_loopback else "off"
-        if self._journal is None and mode != "off":
-            from polyexec.journal.wal import open_journal  # noqa: PLC0415  paper needs none
-
-            account = account_of(self._signer)
-            folder = config.journal_folder or default_journal_folder()
-            self._journal = open_journal(
-                Path(folder) / f"{account.address}-{account.chain_id}", account, mode=mode
-            )
+        if self._journal is None:
+            is_exchange = isinstance(self._venue, ClobVenue)
+            self._journal = open_own_journal(config, self._signer, is_exchange=is_exchange)
         if self._journal is None:
             return {}
         recovered = self._journal.recovered
@@ -646,42 +526,11 @@ class BaseExecutor:
         self._recovering = restored.unknown
         return restored.tickets
 
-    def _wants_user_channel(self, ws_url: str) -> bool:
-        config = self._config
-        if config.executor_mode == "off" or not ws_url:
-            return False
-        if config.user_channel is not None:
-            return config.user_channel
-        # Other servers on this machine are somebody's tests, mostly without WebSockets.
-        return self._exchange is not None or not config.is_loopback
-
     def _skip_queue(self) -> None:
-        with self._queue_lock:
-            left = list(self._queue)
-            self._queue.clear()
-        for signal in left:
+        for signal in self._queue.take_all():
             if self._pipeline is not None:
                 reason = SkipReason.CLOSED
                 self._results.publish(self._pipeline.skip(signal, reason, "executor closed"))
-
-    async def _credentials(self) -> ApiCredentials:
-        config = self._config
-        if self._exchange is not None:
-            return self._exchange.credentials(config.private_key.reveal())
-        if config.has_credentials:
-            return ApiCredentials(
-                config.api_key.reveal(), config.api_secret.reveal(), config.api_passphrase.reveal()
-            )
-        if self._venue is not None or config.executor_mode == "off":
-            # A venue of the caller's own authenticates by itself; the body still names an owner.
-            return ApiCredentials("00000000-0000-0000-0000-000000000000", "", "")
-        async with ClobClient(
-            config.clob_url,
-            chain_id=config.chain_id,
-            ssl_context=config.ssl_context,
-            now_s=self._now_s,
-        ) as client:
-            return await client.create_or_derive_api_key(config.private_key.reveal())
 
     def _now_s(self) -> float:
         return self._clock.time_ms() / 1000
@@ -689,27 +538,13 @@ class BaseExecutor:
     # asking the exchange ----------------------------------------------------------------------
 
     async def _refresh_balance(self) -> int:
-        await self._follow_unsettled()
-        snapshot = await self.venue.fetch_balance()
-        self._ledger.update(COLLATERAL, snapshot.balance_micro, as_of_ms=snapshot.as_of_ms)
-        return snapshot.balance_micro
-
-    async def _follow_unsettled(self) -> None:
-        """Learn what has settled first: the balance that is asked for then contains it."""
-        waiting = [order for order in self._tracker.orders if order.is_unsettled]
-        try:
-            await follow_orders(self.venue, self._tracker, waiting[:_AT_ONCE], self._clock)
-        except (TransportError, VenueError):
-            _log.warning("follow_failed", exc_info=True)
+        return await take_balance(self.venue, self._ledger, self._tracker, self._clock)
 
     async def _reconcile(self) -> Reconciliation:
         return await reconcile(self.venue, self._ledger, self._tracker, self._clock)
 
     async def _cancel_all(self) -> tuple[OrderId, ...]:
         return await self.venue.cancel_all()
-
-    def _as_of(self, as_of_ms: int | None) -> int:
-        return self._clock.time_ms() if as_of_ms is None else as_of_ms
 
 
 class Executor(BaseExecutor):
@@ -768,13 +603,3 @@ class Executor(BaseExecutor):
     async def cancel_all(self) -> tuple[OrderId, ...]:
         """Cancel every open order of the account; return the ids that were cancelled."""
         return await self._cancel_all()
-
-
-def _as_outcome(error: BaseException) -> NoAnswer:
-    if isinstance(error, TransportError):
-        return NoAnswer(error=error)
-    return NoAnswer(error=OutcomeUnknownError(f"the venue raised {type(error).__name__}"))
-
-
-def _milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else max(1, round(seconds * 1000))

@@ -9,12 +9,11 @@ from typing import Final
 from polyexec.core.pipeline import Pipeline
 from polyexec.core.ports import AnswerCallback, Clock, OrderBatch, Outcome, Venue
 from polyexec.core.tracking import OrderTracker, TrackedOrder
-from polyexec.reconciliation import follow_orders
+from polyexec.reconciliation import AT_ONCE, follow_orders
 
 __all__ = ["Follower"]
 
 _log = logging.getLogger("polyexec.executor")
-_AT_ONCE: Final = 20
 _IDLE_S: Final = 3600.0
 
 
@@ -70,10 +69,9 @@ class Follower:
             orders = self._tracker.orders
             if not orders:
                 continue
-            # Only so many: asking shares its rate limit with the bot. In turns, because orders
-            # that stay unknown must not keep the others from being asked for.
+            # In turns: orders that stay unknown must not keep the others from being asked for.
             first = asked % len(orders)
-            turn = (orders[first:] + orders[:first])[:_AT_ONCE]
+            turn = (orders[first:] + orders[:first])[:AT_ONCE]
             asked = first + len(turn)
             await self._ask_for(turn)
 
@@ -84,7 +82,7 @@ class Follower:
             now_ms = self._clock.time_ms()
             due = [o for o in unknown if o.unknown is not None and o.unknown.due_ms <= now_ms]
             if due:
-                await self._ask_for(due[:_AT_ONCE])
+                await self._ask_for(due[:AT_ONCE])
                 continue
             pause_s = _IDLE_S
             if unknown and unknown[0].unknown is not None:

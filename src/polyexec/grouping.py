@@ -19,7 +19,7 @@ from polyexec.enums import GroupStep, LegState, Side
 from polyexec.errors import TransportError, VenueError
 from polyexec.models import OrderId
 from polyexec.policies import GroupPolicy
-from polyexec.reconciliation import follow_orders
+from polyexec.reconciliation import follow_orders, take_balance
 from polyexec.results import LegResult, TradeResult
 from polyexec.signals import LegsSignal
 
@@ -213,11 +213,7 @@ class GroupKeeper:
     async def _learn_positions(self, send: Send) -> None:
         """Ask for what is to be sold: bought shares are ours to sell once a balance has them."""
         for token in sorted({leg.token_id for leg in send.legs if leg.side is Side.SELL}):
-            # First what has settled of it: the balance will contain that.
-            orders = [o for o in self._tracker.orders if o.is_unsettled and o.leg.token_id == token]
-            await follow_orders(self._venue, self._tracker, orders, self._clock)
-            position = await self._venue.fetch_position(token)
-            self._ledger.update(token, position.balance_micro, as_of_ms=position.as_of_ms)
+            await take_balance(self._venue, self._ledger, self._tracker, self._clock, token)
 
     async def _pause(self, kept: _Kept, action: GroupAction) -> None:
         """Wait for news, or until the patience with resting orders is over."""

@@ -1,6 +1,8 @@
 """Our books against the exchange's: follow up what is not final, then compare everything."""
 
+import logging
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -10,9 +12,15 @@ from polyexec.core.ports import Clock, Venue
 from polyexec.core.resolution import NextStep
 from polyexec.core.tracking import FeeRule, OrderTracker, TrackedOrder
 from polyexec.enums import LegState
+from polyexec.errors import TransportError, VenueError
 from polyexec.models import OrderId, TokenId
 
-__all__ = ["Reconciliation", "follow_orders", "reconcile"]
+__all__ = ["AT_ONCE", "Reconciliation", "follow_orders", "reconcile", "take_balance"]
+
+_log = logging.getLogger("polyexec.executor")
+
+AT_ONCE: Final = 20
+"""Orders that are asked for in one go: asking shares its rate limit with the bot."""
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
@@ -67,6 +75,29 @@ async def reconcile(
         unknown_orders=tuple(o.order_id for o in remaining if not o.state.is_accepted),
         position_differences=differences,
     )
+
+
+async def take_balance(
+    venue: Venue,
+    ledger: Ledger,
+    tracker: OrderTracker,
+    clock: Clock,
+    asset: TokenId = COLLATERAL,
+) -> int:
+    """Ask what has settled of an asset, then for its balance, which contains that.
+
+    Without the first answer the balance is taken all the same: what it contains may count twice
+    until the next one, so that less is available.
+    """
+    waiting = [order for order in tracker.orders if order.is_unsettled and order.moves(asset)]
+    try:
+        await follow_orders(venue, tracker, waiting[:AT_ONCE], clock)
+    except (TransportError, VenueError):
+        _log.warning("follow_failed", exc_info=True)
+    asked = venue.fetch_balance() if asset == COLLATERAL else venue.fetch_position(asset)
+    snapshot = await asked
+    ledger.update(asset, snapshot.balance_micro, as_of_ms=snapshot.as_of_ms)
+    return snapshot.balance_micro
 
 
 async def follow_orders(

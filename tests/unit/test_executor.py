@@ -411,15 +411,17 @@ async def test_a_queued_signal_that_fails_does_not_stop_the_queue(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    submit, seen = executor.submit, []
+    pipeline = executor._pipeline
+    assert pipeline is not None
+    prepare, seen = pipeline.prepare, []
 
     def fails_once(given: Any) -> Any:
         seen.append(given)
         if len(seen) == 1:
             raise OSError("no randomness left")
-        return submit(given)
+        return prepare(given)
 
-    monkeypatch.setattr(executor, "submit", fails_once)
+    monkeypatch.setattr(pipeline, "prepare", fails_once)
     executor.submit_nowait(signal())
     executor.submit_nowait(signal())
     await until(lambda: len(venue.batches) == 1)

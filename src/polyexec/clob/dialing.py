@@ -109,7 +109,6 @@ class Dialer:
 
     async def _resolve(self) -> None:
         loop = asyncio.get_running_loop()
-        # getaddrinfo of a thread: it may take seconds, and is never waited for twice at once.
         self._addresses = await loop.getaddrinfo(
             self._origin.host, self._origin.port, type=socket.SOCK_STREAM
         )

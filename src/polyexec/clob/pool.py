@@ -205,6 +205,9 @@ class OrderTransport:
                     return
                 failures += 1
                 self._why_not = str(error)
+                if worn is not None and worn.retired.is_set():
+                    self._drop(worn)
+                    worn = None
                 log.warning("connect_failed", extra={"reason": str(error), "attempt": failures})
                 await _back_off(failures)
                 continue

@@ -122,6 +122,10 @@ class TrackedOrder:
         """Some of what has traded is in no balance of the exchange yet."""
         return UNDATED in self.flows
 
+    def moves(self, asset: TokenId) -> bool:
+        """Whether a trade of it changes the balance of an asset."""
+        return asset in (COLLATERAL, self.leg.token_id)
+
     @property
     def fee_micro(self) -> int:
         """Taker fee that is booked."""
@@ -472,10 +476,9 @@ def _got(leg: PricedLeg, flow: Flow) -> int:
 
 def _unsettled(order: TrackedOrder, asset: TokenId) -> int:
     flow = order.flows.get(UNDATED, _NOTHING)
-    is_given = asset == asset_given(order.leg.side, order.leg.token_id)
-    if is_given:
+    if asset == asset_given(order.leg.side, order.leg.token_id):
         return -_given(order.leg, flow)
-    return _got(order.leg, flow) if asset in (COLLATERAL, order.leg.token_id) else 0
+    return _got(order.leg, flow) if order.moves(asset) else 0
 
 
 def _round(scaled: int, leg: PricedLeg) -> int:

@@ -1,6 +1,7 @@
 """The market and the user channel: who is told what, and what clients may ask for."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -155,7 +156,7 @@ class Channels:
                 self.tell(session.socket, message)
 
 
-class _Session:
+class _Session(ABC):
     """What both channels share: PING, and a first frame that must come in time and be right."""
 
     def __init__(self, channels: Channels, socket: WebSocket) -> None:
@@ -189,13 +190,13 @@ class _Session:
     def on_closed(self) -> None:
         self._deadline.cancel()
 
+    @abstractmethod
     def start(self, frame: dict[str, Any]) -> str:
         """Take in the first frame; return why it is refused, or nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def change(self, frame: dict[str, Any]) -> None:
         """Take in a later frame; one without meaning is ignored."""
-        raise NotImplementedError
 
 
 class _UserSession(_Session):
