@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -22,21 +23,16 @@ from polyexec.core.gate import Gate
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import (
-    AnswerCallback,
     Clock,
     GuardedVenue,
     Journal,
-    OrderBatch,
     Outcome,
     Venue,
 )
 from polyexec.core.risk import RiskGuard, Ticket
 from polyexec.core.tracking import OrderTracker
 from polyexec.enums import SkipReason, VenueMode
-from polyexec.errors import (
-    InputError,
-    UsageError,
-)
+from polyexec.errors import InputError, UsageError
 from polyexec.following import Follower
 from polyexec.grouping import GroupKeeper
 from polyexec.listening import OrderListener, open_listener
@@ -337,7 +333,7 @@ class BaseExecutor(Observed):
             self._on_answer(plan.batch.order_ids, plan.started_ns)
 
         self._count_waiting(+1)
-        self._post(plan.batch, on_outcome)
+        post(self.venue, plan.batch, on_outcome)
         written_ns = time.perf_counter_ns()
         pipeline.sent(plan)
 
@@ -351,9 +347,6 @@ class BaseExecutor(Observed):
             unknown = {order.order_id for order in self._tracker.unknown_orders}
             self._recovering &= unknown
         return not self._recovering
-
-    def _post(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
-        post(self.venue, batch, on_outcome)
 
     def _finish(self, submission: Submission, result: TradeResult) -> None:
         submission._resolve(result)
@@ -438,7 +431,7 @@ class BaseExecutor(Observed):
             risk=self._risk,
             clock=self._clock,
             policy=config.group_policy,
-            post=self._post,
+            post=partial(post, self._venue),
             publish=self._groups.publish,
             on_answer=self._on_answer,
             tickets=tickets,
@@ -448,7 +441,7 @@ class BaseExecutor(Observed):
             pipeline=self._pipeline,
             tracker=self._tracker,
             clock=self._clock,
-            post=self._post,
+            post=partial(post, self._venue),
             interval_s=config.follow_interval_s,
         )
         self._tasks = [

@@ -38,6 +38,8 @@ for line in sys.stdin:
     print(json.dumps({"ns": [9_000] * json.loads(line)["calls"]}), flush=True)
 """
 
+_NOT_INSTALLED = "a package of the benchmarks is not installed: `make bench` installs it"
+
 
 @pytest.fixture
 def slow_worker() -> Iterator[Worker]:
@@ -61,8 +63,8 @@ def _result(name: str, **changed: Any) -> dict[str, Any]:
 
 
 def test_every_row_gives_the_same_output_as_its_baselines() -> None:
-    pytest.importorskip("py_clob_client_v2")
-    pytest.importorskip("polymarket")
+    pytest.importorskip("py_clob_client_v2", reason=_NOT_INSTALLED)
+    pytest.importorskip("polymarket", reason=_NOT_INSTALLED)
     from benchmarks.run import discover
 
     rows = discover()
@@ -72,8 +74,8 @@ def test_every_row_gives_the_same_output_as_its_baselines() -> None:
 
 
 def test_every_promise_names_a_row_and_contestants_that_exist() -> None:
-    pytest.importorskip("py_clob_client_v2")
-    pytest.importorskip("polymarket")
+    pytest.importorskip("py_clob_client_v2", reason=_NOT_INSTALLED)
+    pytest.importorskip("polymarket", reason=_NOT_INSTALLED)
     from benchmarks.run import discover
 
     rows = {row.name: row for row in discover()}
@@ -90,7 +92,7 @@ def test_every_promise_names_a_row_and_contestants_that_exist() -> None:
 
 
 def test_a_request_with_another_price_is_not_accepted() -> None:
-    official = pytest.importorskip("benchmarks.baselines.official")
+    official = pytest.importorskip("benchmarks.baselines.official", reason=_NOT_INSTALLED)
     request = official.requests()()
     inputs.check_request("official", request)
     cheaper = dataclasses.replace(request, body=request.body.replace(b'"3300000"', b'"3200000"'))
@@ -101,7 +103,7 @@ def test_a_request_with_another_price_is_not_accepted() -> None:
 
 
 def test_a_request_signed_over_something_else_is_not_accepted() -> None:
-    official = pytest.importorskip("benchmarks.baselines.official")
+    official = pytest.importorskip("benchmarks.baselines.official", reason=_NOT_INSTALLED)
     orders = json.loads(official.requests()().body)
     orders[1]["order"]["signature"] = orders[0]["order"]["signature"]
     body = json.dumps(orders).encode()
@@ -111,7 +113,7 @@ def test_a_request_signed_over_something_else_is_not_accepted() -> None:
 
 
 def test_the_worker_without_coincurve_signs_with_eth_keys() -> None:
-    pytest.importorskip("polymarket")
+    pytest.importorskip("polymarket", reason=_NOT_INSTALLED)
     from benchmarks.peers import serve
 
     program = (
@@ -240,7 +242,7 @@ def test_a_missed_promise_is_written_down() -> None:
 
 @pytest.mark.usefixtures("_quick_runs")
 def test_the_plot_shows_every_contestant(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason=_NOT_INSTALLED)
     from benchmarks import plot
 
     where = harness.environment()

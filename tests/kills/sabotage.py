@@ -11,6 +11,7 @@ from polyexec.core.ports import OrderBatch
 from polyexec.core.risk import RiskGuard
 from polyexec.journal.wal import FileJournal
 from polyexec.models import OrderId
+from polyexec.posting import post
 from polyexec.recovery import Restored
 
 
@@ -66,7 +67,7 @@ def _send_everything_again() -> None:
                 headers=headers,
                 order_ids=group.signed.order_ids,
             )
-            self._post(batch, lambda outcome: None)
+            post(self.venue, batch, lambda outcome: None)
 
     executor_module.BaseExecutor._open = send_again  # type: ignore[method-assign]
 

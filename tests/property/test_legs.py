@@ -14,7 +14,7 @@ from polyexec.numbers import from_e4, from_micro
 from tests.property.test_batch import STAMP, builder
 
 fast: Any = pytest.importorskip("polyexec._fast.legs", reason="the extensions are not built")
-fast_batch: Any = pytest.importorskip("polyexec._fast.batch")
+fast_batch: Any = pytest.importorskip("polyexec._fast.batch", reason="the extensions are not built")
 
 FIGURES = (
     "count",

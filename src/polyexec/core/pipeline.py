@@ -31,11 +31,12 @@ from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage, asse
 from polyexec.core.orders import Order, encode_orders, split_batch
 from polyexec.core.outcome import LegOutcome, SentLeg, classify
 from polyexec.core.ports import Clock, GuardedVenue, Journal, OrderBatch, Outcome
+from polyexec.core.profit import cost_of, expected_pnl
 from polyexec.core.risk import RiskGuard, Ticket, check_quotes
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.core.venue_mode import VenueModes, may_take, mode_news
-from polyexec.enums import Generation, LegState, Side, SkipReason, VenueMode
+from polyexec.enums import Generation, LegState, SkipReason, VenueMode
 from polyexec.errors import JournalError
 from polyexec.models import OrderId, TokenId
 from polyexec.numbers import from_micro
@@ -291,7 +292,7 @@ class Pipeline:
                 self._gate.leave()
         now = self._stopwatch()
         answered = outcome.received_ns or now
-        cost = sum(_cost(leg, result) for leg, result in zip(legs, results, strict=True))
+        cost = sum(cost_of(leg, result) for leg, result in zip(legs, results, strict=True))
         if self._risk is not None and plan.ticket is not None:
             self._settle(self._risk, plan.ticket, results, cost)
         return TradeResult(
@@ -300,7 +301,7 @@ class Pipeline:
             detail="" if all(r.state.is_accepted for r in results) else _first_error(results),
             cost_micro=cost,
             worst_loss_micro=plan.worst_loss_micro,
-            expected_pnl_micro=_expected_pnl(plan.edge, legs, results, cost),
+            expected_pnl_micro=expected_pnl(plan.edge, legs, results, cost),
             latency=msgspec.structs.replace(
                 plan.latency,
                 response_us=max(0, answered - written_ns) / 1000,
@@ -560,35 +561,6 @@ def _shortage(shortage: Shortage) -> Skip:
         SkipReason.INSUFFICIENT_POSITION,
         f"token {shortage.asset[:8]}…: {needed} shares to sell, {free} available",
     )
-
-
-def _cost(leg: PricedLeg, result: LegResult) -> int:
-    """Cost of what an accepted leg bought, and of what it still may buy at its limit."""
-    if not result.state.is_accepted:
-        return 0
-    buys = leg.side is Side.BUY
-    filled = result.paid_micro if buys else result.filled_micro - result.paid_micro
-    cost = filled + result.fee_micro
-    if result.state is not LegState.MATCHED:
-        # the open part, pro rata of the cost at the limit
-        cost += leg.cost_micro * (leg.size_micro - result.filled_micro) // leg.size_micro
-    return cost
-
-
-def _expected_pnl(
-    edge: Edge | None,
-    legs: tuple[PricedLeg, ...],
-    results: tuple[LegResult, ...],
-    cost_micro: int,
-) -> int:
-    if edge is None or not all(result.state.is_accepted for result in results):
-        return 0
-    sets = min(
-        result.filled_micro if result.state is LegState.MATCHED else leg.size_micro
-        for leg, result in zip(legs, results, strict=True)
-    )
-    size = min(leg.size_micro for leg in legs)
-    return edge.payout_micro * sets // size - cost_micro
 
 
 def _first_error(results: tuple[LegResult, ...]) -> str:
