@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -26,6 +25,7 @@ from polyexec.core.resolution import ResolutionPolicy
 from polyexec.paper import PaperExchange
 from tests.hostile import handshakes
 from tests.hostile.proxy import Fault, Plan, Proxy, Way
+from tests.quiet import quiet
 from tests.unit.core.support import FakeClock
 
 KEY = "0x" + "29" * 32
@@ -120,7 +120,7 @@ class Desk:
 @contextlib.asynccontextmanager
 async def eager() -> AsyncIterator[None]:
     """Connect again at once: the pause after short lives is not what is tried here."""
-    with pytest.MonkeyPatch.context() as patch:
+    with quiet(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "_SHORT_LIFE_S", 0.0)
         # One connection that says nothing of its own: what it says next is the POST.
         alone = {"size": 1, "ping_interval_s": 3600}
@@ -131,7 +131,6 @@ async def eager() -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def open_desk(lane: Lane, **settings: Any) -> AsyncIterator[Desk]:
     clock = FakeClock()
-    logging.getLogger("polyexec").setLevel(logging.CRITICAL)
     async with eager(), PaperExchange(clock=clock.time_ms) as exchange:
         credentials = exchange.credentials(KEY)
         async with Proxy(int(exchange.url.rpartition(":")[2])) as proxy:

@@ -13,6 +13,7 @@ from polyexec.errors import NotSentError
 from tests.hostile.cases import NOT_SENT, UNKNOWN, Case
 from tests.hostile.certificates import client_context
 from tests.hostile.server import HostileServer
+from tests.quiet import quiet
 
 BODY = b"[" + b"x" * 2288 + b"]"
 AT_ONCE = 16
@@ -117,7 +118,6 @@ async def play_all(chosen: Iterable[tuple[Case, FramingName]]) -> dict[tuple[str
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: loop_faults.append(str(context))
     )
-    logging.getLogger("polyexec.clob").setLevel(logging.ERROR)
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(case: Case, framing: FramingName) -> None:
@@ -127,8 +127,9 @@ async def play_all(chosen: Iterable[tuple[Case, FramingName]]) -> dict[tuple[str
         async with room:
             seen[case.name, framing] = await play(case, framing)
 
-    for waits in (False, True):
-        await asyncio.gather(*(one(*pair) for pair in chosen if bool(pair[0].options) is waits))
+    with quiet(logging.ERROR):
+        for waits in (False, True):
+            await asyncio.gather(*(one(*pair) for pair in chosen if bool(pair[0].options) is waits))
     if loop_faults:
         raise AssertionError(f"{len(loop_faults)} faults on the loop, the first: {loop_faults[0]}")
     return seen

@@ -7,7 +7,6 @@ and recovery, on a virtual clock; everything random follows from the session's s
 import asyncio
 import contextlib
 import hashlib
-import logging
 import random
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,6 +23,7 @@ from polyexec.core.groups import LegGroup
 from polyexec.core.journal import Intent, Signed, account_of
 from polyexec.core.ports import Journal
 from polyexec.journal.wal import open_journal
+from tests.quiet import quiet
 from tests.simulation.checker import Checker
 from tests.simulation.journals import KilledError, MortalJournal
 from tests.simulation.loop import VirtualClock, run_virtual
@@ -452,7 +452,7 @@ class Session:
 
 def run_session(seed: int, number: int, *, lines: list[str] | None = None) -> Report:
     """Play one session; ``lines`` receives its trace."""
-    with _folder_for(number) as folder, _silent():
+    with _folder_for(number) as folder, quiet():
         session = Session(seed, number, folder)
         session.checker.lines = lines
         try:
@@ -475,18 +475,6 @@ def _folder_for(number: int) -> Iterator[Path | None]:
         return
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder) / "journal"
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """A session breaks what it can; the log says so at length."""
-    logger = logging.getLogger("polyexec")
-    before, logger.disabled = logger.level, False
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 class Summary(msgspec.Struct):
