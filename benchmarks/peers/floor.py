@@ -30,7 +30,7 @@ def build() -> str:
     if compiler is None:
         return "no C compiler"
     BINARY.parent.mkdir(parents=True, exist_ok=True)
-    command = [compiler, "-O2", "-o", str(BINARY), str(SOURCE), "-lssl", "-lcrypto", "-lpthread"]
+    command = [compiler, "-O2", "-o", str(BINARY), str(SOURCE), "-lssl", "-lcrypto"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return f"OpenSSL's headers: {done.stderr.strip().splitlines()[0]}" if done.returncode else ""
 
