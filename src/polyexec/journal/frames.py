@@ -34,7 +34,7 @@ __all__ = [
     "read_records",
 ]
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_PAYLOAD: Final = 2**24
 HEADER_SIZE: Final = 20
 OVERHEAD: Final = HEADER_SIZE + 5

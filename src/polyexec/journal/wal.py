@@ -298,7 +298,10 @@ class FileJournal:
             replay = Replay(info.next_group)
             for payload, following in read_records(data, place):
                 try:
-                    replay.add(_decode(payload))
+                    record = _decode(payload)
+                    if isinstance(record, Intent):
+                        record.check()
+                    replay.add(record)
                 except (msgspec.MsgspecError, InternalError) as error:
                     raise DamageError(
                         place.offset, f"record {place.sequence} makes no sense: {error}"

@@ -14,7 +14,6 @@ from polyexec.core.journal import (
     Answered,
     Close,
     Intent,
-    IntentLeg,
     Record,
     Release,
     Sent,
@@ -22,13 +21,12 @@ from polyexec.core.journal import (
     Trade,
     account_of,
 )
-from polyexec.core.ledger import COLLATERAL
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Fill
 from polyexec.enums import LegState
 from polyexec.journal import frames, wal
 from polyexec.models import OrderId
-from tests.unit.core.support import leg, priced
+from tests.unit.core.support import intent_leg, leg, priced
 
 KEY = "0x" + "35" * 32
 OWNER = "fe0d4178-bd63-47ca-895b-8690daccfce9"
@@ -50,13 +48,7 @@ def intent(group: int, *, legs: int = 3, **changes: Any) -> Intent:
         "owner": OWNER,
         "builder": BUILDER,
         "legs": tuple(
-            IntentLeg(
-                priced=leg,
-                salt=1000 * group + number,
-                asset=COLLATERAL,
-                reserved_micro=leg.reserve_micro,
-            )
-            for number, leg in enumerate(_LEGS[:legs])
+            intent_leg(leg, 1000 * group + number) for number, leg in enumerate(_LEGS[:legs])
         ),
     }
     return Intent(**given | changes)

@@ -24,7 +24,7 @@ def test_crc32c_is_the_castagnoli_polynomial() -> None:
     assert frames.crc32c(bytes(range(32))) == 0x46DD794E
 
 
-def test_the_format_of_version_1_does_not_move() -> None:
+def test_the_frame_of_a_record_does_not_move() -> None:
     data, crc = frames.frame(b"payload", 7, 0x01020304)
     assert data.hex() == ("c1fe5058070000000700000000000000de8b7ed07061796c6f616404179a4eed")
     assert crc == 0x4E9A1704
@@ -38,7 +38,7 @@ def test_the_format_of_version_1_does_not_move() -> None:
         (DATA[:20], "does not match"),
         (DATA[: PLACES[0].offset - 1], "does not match"),
         (DATA[:30] + b"X" + DATA[31:], "does not match"),
-        (DATA[:8] + b"\x02" + DATA[9:], "format version 2, but this polyexec reads 1"),
+        (DATA[:8] + b"\x01" + DATA[9:], "format version 1, but this polyexec reads 2"),
         (DATA[:12] + b"\xff\xff\xff\xff" + DATA[16:], "does not match"),
     ],
 )

@@ -247,7 +247,7 @@ def test_a_full_disk_refuses_and_leaves_no_half_record(
     mode: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.write
-    for room in range(0, 2500, 291):
+    for room in range(0, 1300, 149):
         place = folder.with_name(f"{mode}{room}")
         journal = open_one(place, mode)
         submit(journal)
