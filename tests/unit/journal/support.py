@@ -59,6 +59,11 @@ def ids(group: int, legs: int = 3) -> tuple[OrderId, ...]:
     return tuple(OrderId(f"0x{group:060x}{number:04x}") for number in range(legs))
 
 
+def length(folder: Path) -> int:
+    """Return the bytes of a journal without the room behind its records."""
+    return len((folder / "journal.wal").read_bytes().rstrip(b"\0"))
+
+
 def body(group: int) -> bytes:
     return b"[" + b'{"order":{"salt":%d}},' % group * 60 + b"{}]"
 
@@ -163,7 +168,7 @@ def read(data: bytes) -> tuple[list[Record], int]:
     for payload, following in frames.read_records(data, place):
         found.append(decoder.decode(payload))
         place = following
-    return found, len(data) - place.offset
+    return found, max(0, len(data.rstrip(b"\0")) - place.offset)
 
 
 def lives(count: int) -> Iterator[Record]:

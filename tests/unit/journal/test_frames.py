@@ -57,9 +57,9 @@ def test_a_flipped_bit_of_the_last_record_is_damage_not_a_torn_write(bit: int) -
         assert caught.value.offset == start
 
 
-def test_zeros_behind_the_last_record_are_a_torn_write() -> None:
+def test_zeros_behind_the_last_record_are_room_for_others() -> None:
     for zeros in (8, 500, 5000):
-        assert read(DATA + bytes(zeros)) == (RECORDS, zeros)
+        assert read(DATA + bytes(zeros)) == (RECORDS, 0)
 
 
 def test_bytes_that_are_no_start_of_a_record_are_damage() -> None:
@@ -82,8 +82,16 @@ def test_a_sector_that_was_never_written_is_a_torn_write() -> None:
                 read(damaged)
         else:
             lost += 1
-            assert read(damaged) == (RECORDS[:-1], end - start)
+            assert read(damaged) == (RECORDS[:-1], len(damaged.rstrip(b"\0")) - start)
     assert lost > 2
+
+
+def test_a_write_that_stopped_within_the_room_is_torn() -> None:
+    start, end = PLACES[-2].offset, len(DATA)
+    for written in range(1, end - start - 8):
+        torn = DATA[: start + written]
+        left = len(torn.rstrip(b"\0")) - start
+        assert read(torn + bytes(5000)) == (RECORDS[:-1], max(0, left))
 
 
 def test_a_hole_before_a_record_is_damage() -> None:
