@@ -1,5 +1,5 @@
-# Contract of polyexec._fast.prices. Rules and readable twin: ``_pure.prices``. One thread writes, the
-# one that owns the feed; every other reads through Python, under the GIL.
+# Contract of polyexec._fast.prices. Rules and readable twin: ``_pure.prices``. One thread writes,
+# the one that owns the feed; every other reads through Python, under the GIL.
 from libc.stdint cimport int32_t, int64_t
 
 cdef enum:

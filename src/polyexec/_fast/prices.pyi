@@ -3,7 +3,6 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, Self, SupportsIndex, final
 
 from polyexec._pure.prices import BookState as BookState
-from polyexec._pure.prices import Fault as Fault
 from polyexec._pure.prices import Top as Top
 
 DEPTH_CHANGED: int

@@ -1,4 +1,4 @@
-"""The books of every watched token, in numbered slots. Rules and readable twin: ``_pure.prices``."""
+"""The books of every watched token, in slots. Rules and readable twin: ``_pure.prices``."""
 
 cimport cython
 from cpython.bool cimport PyBool_Check
@@ -8,11 +8,11 @@ from cpython.number cimport PyNumber_Index
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memmove, memset
+from libc.string cimport memmove
 
 from polyexec._fast.convert cimport as_int64, c_plain_scaled
 
-from polyexec._pure.prices import BookState, Fault, Top
+from polyexec._pure.prices import BookState, Top
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1

@@ -9,9 +9,9 @@ counted exactly as the executor will count it (``core.candidates.check_edge``, n
 * For a set size s, the *limit* of a leg is the price of the level at which the size summed up from
   the best reaches s, and its cost is ``price * s`` at that limit for all s shares plus the taker
   fee there (``_pure.amounts.taker_fee``, rounded up). ``net = payout * s - sum of costs``.
-* s is legal when every leg can trade it exactly at its limit (``_pure.sizing.group_size``: hundredths
-  of a share and, for immediate orders, whole cents), holds the minimum size of each market and 5
-  shares, and spends at least a dollar on each leg.
+* s is legal when every leg can trade it exactly at its limit (``_pure.sizing.group_size``:
+  hundredths of a share and, for immediate orders, whole cents), holds the minimum size of each
+  market and 5 shares, and spends at least a dollar on each leg.
 * The candidates: the depths summed up of all legs, and ``max_size``. Between two of them the limits
   stay the same. Each, brought down to the largest legal size at the limits that reach it, is one,
   unless that lies at or below the candidate before it (whose limits are better), or a leg does not

@@ -320,7 +320,9 @@ class PriceTable:
         if time < row.time_ms:
             return STALE_EVENT
         before = self._shown(row)
-        flags = DEPTH_CHANGED if self._sides[number][side == "SELL"].put(price_e4, size_micro) else 0
+        flags = (
+            DEPTH_CHANGED if self._sides[number][side == "SELL"].put(price_e4, size_micro) else 0
+        )
         row.time_ms, row.received_ns = time, now
         self._show(number)
         for stated, best in ((best_bid, row.best_bid_e4), (best_ask, row.best_ask_e4)):
@@ -365,7 +367,7 @@ class PriceTable:
         )
 
     def levels(self, slot: SupportsIndex, side: str) -> list[tuple[int, int]]:
-        """Return ``(price_e4, size_micro)`` of the bids (``BUY``) or asks (``SELL``), best first."""
+        """Return ``(price_e4, size_micro)`` of the bids (BUY) or asks (SELL), best first."""
         number = self._checked(slot)
         if side not in ("BUY", "SELL"):
             raise ValueError(f"side must be BUY or SELL, not {side!r}")
