@@ -288,7 +288,7 @@ class Evaluator:
             best_e4 = row.best_bid_e4 if leg.side else row.best_ask_e4
             if row.state != BookState.LIVE or row.tenant != leg.tenant or not best_e4:
                 return "unusable", None
-        if any(now - row.received_ns > self._max_age_ns for row in rows):
+        if any(_age(row, now) > self._max_age_ns for row in rows):
             return "too_old", None
         walks = [
             _Walk(leg, self._table._sides[leg.slot][1 - leg.side], row.tick_e4 or leg.tick_e4)
@@ -315,7 +315,7 @@ class Evaluator:
             tuple(walk.best_e4 for walk in walks),
             tuple(sizes),
             tuple(walk.tick_e4 for walk in walks),
-            tuple(max(0, now - row.received_ns) for row in rows),
+            tuple(_age(row, now) for row in rows),
             tuple(row.time_ms for row in rows),
             cost,
             net,
@@ -369,6 +369,10 @@ class Evaluator:
             net_micro * _MICRO >= self._min_profit_micro * size_micro
             and net_micro * _SCALE >= self._min_bps * cost_micro
         )
+
+
+def _age(row: Any, now_ns: int) -> int:
+    return min(max(0, now_ns - row.received_ns), _INT64_MAX)
 
 
 def _cost(walk: _Walk, size_micro: int) -> int:
