@@ -320,7 +320,9 @@ class PriceTable:
         if time < row.time_ms:
             return STALE_EVENT
         before = self._shown(row)
-        flags = DEPTH_CHANGED if self._sides[number][side == "SELL"].put(price_e4, size_micro) else 0
+        flags = (
+            DEPTH_CHANGED if self._sides[number][side == "SELL"].put(price_e4, size_micro) else 0
+        )
         row.time_ms, row.received_ns = time, now
         self._show(number)
         for stated, best in ((best_bid, row.best_bid_e4), (best_ask, row.best_ask_e4)):

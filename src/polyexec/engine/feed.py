@@ -9,17 +9,17 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
+from polyexec._pure.prices import PriceTable
 from polyexec.clob.market_channel import IDS_PER_FRAME, MarketChannel
 from polyexec.clob.markets import MarketCache
 from polyexec.clob.websocket import ChannelCounts
 from polyexec.core.market_events import BookEvent, MarketEvent, TickSizeChange, decode_frame
 from polyexec.engine.following import FeedCounts, FeedSettings, Followed
-from polyexec.engine.keeping import BookKeeper, Table
+from polyexec.engine.keeping import BookKeeper
 from polyexec.errors import InputError, UsageError
 from polyexec.models import Market, TokenId, TopOfBook
 from polyexec.parsing import parse_token_id
@@ -96,8 +96,6 @@ class Feed:
         Is told of new ticks.
     tap : Tap or None
         Is told of every frame, connect and loss.
-    fault_name : callable
-        From a negative answer of the table to its kind.
     ssl_context : ssl.SSLContext or None
         The only way to change what is trusted.
     time_ms, jitter : callable
@@ -112,7 +110,7 @@ class Feed:
     def __init__(
         self,
         url: str,
-        table: Table,
+        table: PriceTable,
         *,
         on_touched: Callable[[int], object],
         settings: FeedSettings | None = None,
@@ -121,7 +119,6 @@ class Feed:
         fetch_books: FetchBooks | None = None,
         markets: MarketCache | None = None,
         tap: Tap | None = None,
-        fault_name: Callable[[int], str] = str,
         ssl_context: ssl.SSLContext | None = None,
         time_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         jitter: Callable[[], float] = random.random,
@@ -142,7 +139,6 @@ class Feed:
             on_wanted=self._on_wanted,
             on_event=self._on_event,
             on_top=on_top,
-            fault_name=fault_name,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections: list[_Connection] = []
@@ -295,7 +291,7 @@ class Feed:
         for token in connection.tokens.values():
             self._keeper.void(token)
             token.asked_s = token.ask_at_s = 0.0
-            token.asks = 0
+            token.asks, token.has_answered = 0, False
 
     def _on_event(self, event: MarketEvent) -> None:
         if isinstance(event, TickSizeChange) and self._markets is not None:
@@ -359,7 +355,8 @@ class Feed:
         if self._fetch_books is None:
             again += silent
         else:
-            for some in batched(silent, IDS_PER_FRAME):
+            for at in range(0, len(silent), IDS_PER_FRAME):
+                some = silent[at : at + IDS_PER_FRAME]
                 for token in some:
                     token.asked_s, token.is_verifying = now_s, True
                 self._spawn(self._verify(self._fetch_books, some))
@@ -381,7 +378,7 @@ class Feed:
                 again.append(token)
         elif not token.is_loaded:
             again.append(token)
-        elif now_s - token.heard_s > self._settings.stale_after_s:
+        elif now_s - token.heard_s > self._settings.stale_after_s and not token.differs_s:
             silent.append(token)
         else:
             if token.asks and now_s - token.last_asked_s > _RESET_S:
@@ -401,15 +398,15 @@ class Feed:
         token.misses += 1
         token.ask_at_s = now_s + token.pause_s()
         # Pongs may come, but no books. A token that never answers is no proof: it may not exist.
-        if token.misses == 1 and connection.news_s < asked_s:
+        if token.has_answered and token.misses == 1 and connection.news_s < asked_s:
             self._give_up(connection, "books that were asked for do not come")
 
     def _look_at_connection(self, connection: _Connection, now_s: float) -> None:
         since_s = max(connection.up_s, connection.news_s)
         too_long_s = _DEAD_TIMEOUTS * self._settings.snapshot_timeout_s
-        if now_s - since_s > too_long_s and connection.tokens:
-            if not any(token.is_loaded for token in connection.tokens.values()):
-                self._give_up(connection, "no books come")
+        tokens = connection.tokens.values()
+        if tokens and now_s - since_s > too_long_s and not any(one.is_loaded for one in tokens):
+            self._give_up(connection, "no books come")
 
     def _give_up(self, connection: _Connection, reason: str) -> None:
         self._keeper.counts.freezes += 1
@@ -449,10 +446,10 @@ class Feed:
     def _now_s(self) -> float:
         return 0.0 if self._loop is None else self._loop.time()
 
-    def _spawn(self, coroutine: "Awaitable[None]") -> None:
-        task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)  # type: ignore[arg-type]
-        task.add_done_callback(self._tasks.discard)  # type: ignore[arg-type]
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _every(self, pause_s: float, call: Callable[[], None]) -> None:
         while True:

@@ -90,6 +90,7 @@ class Followed:
         "bests_s",
         "checked_s",
         "differs_s",
+        "has_answered",
         "hash",
         "heard_s",
         "is_crossed",
@@ -132,6 +133,8 @@ class Followed:
         """When to ask again; 0: no need."""
         self.asks = 0
         """In a row."""
+        self.has_answered = False
+        """Its book has come on this connection."""
         self.misses = 0
         """Answers in a row that did not come."""
         self.last_asked_s = 0.0

@@ -7,9 +7,9 @@ book is then void at once, and wanted anew.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable
 
+from polyexec._pure.prices import STALE_EVENT, TOP_CHANGED, BookState, Fault, PriceTable
 from polyexec.core.book_hash import HashedBook, price_text, size_text, trade_price_text
 from polyexec.core.market_events import (
     BestBidAsk,
@@ -31,44 +31,9 @@ from polyexec.models import Market, TokenId, TopOfBook
 from polyexec.numbers import PRICE_SCALE, to_micro, to_price_e4
 from polyexec.parsing import parse_tick_e4
 
-__all__ = ["BookKeeper", "Table"]
+__all__ = ["BookKeeper"]
 
 log = logging.getLogger("polyexec.engine")
-
-_TOP_CHANGED: Final = 1
-_OLD: Final = 4
-
-
-class Table(Protocol):
-    """What of :class:`polyexec.engine.prices.PriceTable` is used."""
-
-    def add(self, token_id: str, tick_e4: int = 0) -> int: ...  # noqa: D102
-    def remove(self, token_id: str) -> None: ...  # noqa: D102
-    def load_book(  # noqa: D102
-        self,
-        slot: int,
-        bids: Sequence[Any],
-        asks: Sequence[Any],
-        *,
-        tick_e4: int,
-        time_ms: int,
-        received_ns: int,
-    ) -> int: ...
-    def apply_change(  # noqa: D102
-        self,
-        slot: int,
-        side: str,
-        price: str,
-        size: str,
-        best_bid: str | None,
-        best_ask: str | None,
-        time_ms: int,
-        received_ns: int,
-    ) -> int: ...
-    def start_epoch(self, slot: int, tick_e4: int) -> None: ...  # noqa: D102
-    def invalidate(self, slot: int) -> None: ...  # noqa: D102
-    def top(self, slot: int) -> Any: ...  # noqa: D102
-    def levels(self, slot: int, side: Any) -> list[tuple[int, int]]: ...  # noqa: D102
 
 
 class BookKeeper:
@@ -76,7 +41,7 @@ class BookKeeper:
 
     Parameters
     ----------
-    table : Table
+    table : PriceTable
     settings : FeedSettings
     on_touched : callable
         Called with the slot of each token whose book has changed, after the whole event is
@@ -87,20 +52,17 @@ class BookKeeper:
         Called with each new top of a book.
     on_wanted : callable
         Called with a token whose book has to be asked for.
-    fault_names : callable
-        From a negative answer of the table to its kind.
     """
 
     def __init__(
         self,
-        table: Table,
+        table: PriceTable,
         settings: FeedSettings,
         *,
         on_touched: Callable[[int], object],
         on_wanted: Callable[[Followed], None],
         on_event: Callable[[MarketEvent], object] | None = None,
         on_top: Callable[[TopOfBook], object] | None = None,
-        fault_name: Callable[[int], str] = str,
     ) -> None:
         self.counts = FeedCounts()
         self.tokens: dict[str, Followed] = {}
@@ -110,7 +72,6 @@ class BookKeeper:
         self._on_event = on_event
         self._on_top = on_top
         self._on_wanted = on_wanted
-        self._fault_name = fault_name
         self._ticks: dict[str, int] = {}
         self._markets: dict[str, list[Followed]] = {}
         self._described: dict[TokenId, Market] = {}
@@ -170,31 +131,22 @@ class BookKeeper:
     ) -> bool:
         """Apply what came in one frame of a connection; return whether it had news of books."""
         self._now_s = now_s
-        latest_ms = now_ms + self._settings.ahead_ms
+        self.table.horizon_ms = now_ms + self._settings.ahead_ms
         is_news = False
         for event in events:
             self.counts.events += 1
             if type(event) is PriceChanges:
                 is_news = True
-                self._take_changes(event, owner, latest_ms, received_ns)
+                self._take_changes(event, owner, received_ns)
             elif type(event) is BookEvent:
                 is_news = True
-                self._take_book(event, owner, latest_ms, received_ns)
+                self._take_book(event, owner, received_ns)
             else:
                 self._take_other(event, owner)
         return is_news
 
-    def _take_changes(
-        self, event: PriceChanges, owner: int, latest_ms: int, received_ns: int
-    ) -> None:
+    def _take_changes(self, event: PriceChanges, owner: int, received_ns: int) -> None:
         time_ms = parse_time_ms(event.timestamp)
-        if not 0 <= time_ms <= latest_ms:
-            self._doubt_all(
-                "from_future" if time_ms > 0 else "bad_timestamp",
-                owner,
-                [change.asset_id for change in event.price_changes],
-            )
-            return
         counts, tokens, apply = self.counts, self.tokens, self.table.apply_change
         touched: list[tuple[Followed, int]] = []
         for change in event.price_changes:
@@ -203,9 +155,6 @@ class BookKeeper:
                 counts.foreign += 1
                 continue
             token.heard_s = self._now_s
-            if not token.is_loaded:
-                counts.unloaded += 1
-                continue
             flags = apply(
                 token.slot,
                 change.side,
@@ -217,8 +166,11 @@ class BookKeeper:
                 received_ns,
             )
             if flags < 0:
-                self.doubt(token, self._fault_name(flags))
-            elif flags & _OLD:
+                if token.is_loaded:
+                    self.doubt(token, _kind_of(flags))
+                else:
+                    counts.unloaded += 1
+            elif flags & STALE_EVENT:
                 counts.old += 1
             else:
                 counts.changes += 1
@@ -238,33 +190,30 @@ class BookKeeper:
             token.is_queued = True
             self._unchecked.append(token)
 
-    def _take_book(self, event: BookEvent, owner: int, latest_ms: int, received_ns: int) -> None:
+    def _take_book(self, event: BookEvent, owner: int, received_ns: int) -> None:
         token = self.tokens.get(event.asset_id)
         if token is None or token.owner != owner:
             self.counts.foreign += 1
             return
-        self.load(token, event, latest_ms=latest_ms, received_ns=received_ns)
+        self.load(token, event, received_ns=received_ns)
 
-    def load(self, token: Followed, event: BookEvent, *, latest_ms: int, received_ns: int) -> None:
+    def load(self, token: Followed, event: BookEvent, *, received_ns: int) -> None:
         """Put a whole book into the table."""
         time_ms = parse_time_ms(event.timestamp)
         tick_e4 = self._tick(event.tick_size) if event.tick_size else token.tick_e4
-        if not 0 <= time_ms <= latest_ms:
-            return self.doubt(token, "from_future" if time_ms > 0 else "bad_timestamp")
-        if tick_e4 < 0:
-            return self.doubt(token, "bad_tick")
         flags = self.table.load_book(
             token.slot,
-            [(level.price, level.size) for level in event.bids],
-            [(level.price, level.size) for level in event.asks],
+            event.bids,
+            event.asks,
             tick_e4=tick_e4,
             time_ms=time_ms,
             received_ns=received_ns,
         )
         token.heard_s = self._now_s
         if flags < 0:
-            return self.doubt(token, self._fault_name(flags))
-        if flags & _OLD:
+            token.asked_s = 0.0  # this was the answer
+            return self.doubt(token, _kind_of(flags))
+        if flags & STALE_EVENT:
             self.counts.old += 1
             return None
         self.counts.books += 1
@@ -276,7 +225,7 @@ class BookKeeper:
         if event.market and event.market != token.market:
             self._place(token, event.market)
         token.is_loaded, token.asked_s, token.ask_at_s, token.misses = True, 0.0, 0.0, 0
-        token.is_verifying, token.bests = False, None
+        token.is_verifying, token.has_answered, token.bests = False, True, None
         token.time_ms, token.timestamp, token.hash = time_ms, event.timestamp, event.hash
         if event.hash and not token.is_queued:
             token.is_queued = True
@@ -290,7 +239,7 @@ class BookKeeper:
             return  # a later entry of the same event was at fault
         try:
             self._on_touched(token.slot)
-            if self._on_top is not None and flags & _TOP_CHANGED:
+            if self._on_top is not None and flags & TOP_CHANGED:
                 self._on_top(self.top_of(token))
         except Exception:
             self._callback_failed()
@@ -389,16 +338,17 @@ class BookKeeper:
         """Doubt a book that has not become what was said of it, or stays crossed."""
         self._now_s = now_s
         grace_s = self._settings.best_grace_s
-        bid, ask = self._bests(token)
+        top = self.table.top(token.slot)
         if token.bests is not None and now_s - token.bests_s >= grace_s:
-            if token.bests != (bid, ask):
+            if token.bests != self._bests(token):
                 return self.doubt(token, "best_bid_ask_differs")
             token.bests = None
         if token.differs_s and now_s - token.differs_s >= grace_s:
             if token.heard_s <= token.differs_s:
                 return self.doubt(token, "differs_from_rest")
             token.differs_s = 0.0
-        was_crossed, token.is_crossed = token.is_crossed, 0 <= ask <= bid
+        was_crossed = token.is_crossed
+        token.is_crossed = top.state == BookState.CROSSED
         if was_crossed and token.is_crossed:
             return self.doubt(token, "crossed")
         return None
@@ -419,22 +369,12 @@ class BookKeeper:
         except InputError:
             return self.doubt(token, "bad_rest_book")
         if not is_same:
-            token.differs_s = now_s
+            token.differs_s = token.differs_s or now_s
             return None
         self.counts.confirmed += 1
-        token.heard_s = now_s
-        # With the time of our own last event: one that is on its way must not look old.
-        flags = self.table.load_book(
-            token.slot,
-            [(level.price, level.size) for level in book.bids],
-            [(level.price, level.size) for level in book.asks],
-            tick_e4=token.tick_e4,
-            time_ms=token.time_ms,
-            received_ns=received_ns,
-        )
-        if flags < 0:
-            return self.doubt(token, self._fault_name(flags))
-        self._touch(token, flags)
+        token.heard_s, token.differs_s = now_s, 0.0
+        self.table.confirm(token.slot, received_ns)
+        self._touch(token, 0)
         return None
 
     def _bests(self, token: Followed) -> tuple[int, int]:
@@ -480,10 +420,9 @@ class BookKeeper:
         counts.hash_checks += 1
         levels = [self.table.levels(token.slot, side) for side in (Side.BUY, Side.SELL)]
         bids, asks = map(HashedBook.levels_of, levels)
-        prices = (token.last_trade or "", *dict.fromkeys(token.traded))
-        for price, sha1 in zip(
-            prices, _hashes(token, token.timestamp, bids, asks, prices), strict=True
-        ):
+        last_prices = (token.last_trade or "", *dict.fromkeys(token.traded))
+        found = _hashes(token, token.timestamp, bids, asks, last_prices)
+        for price, sha1 in zip(last_prices, found, strict=True):
             if sha1 == token.hash:
                 token.last_trade = price
                 return True
@@ -536,6 +475,10 @@ class BookKeeper:
         log.exception("feed_callback_failed")
 
 
+def _kind_of(flags: int) -> str:
+    return Fault(flags).name.lower()
+
+
 def _hashes(
     token: Followed, timestamp: str, bids: str, asks: str, prices: Iterable[str]
 ) -> list[str]:
@@ -563,7 +506,7 @@ def _best(text: str | None, empty: str) -> int:
     if text in (None, "", empty):
         return -1
     try:
-        return to_price_e4(text, "best")  # type: ignore[arg-type]
+        return to_price_e4(text, "best")
     except InputError:
         return -2
 
