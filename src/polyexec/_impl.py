@@ -11,10 +11,12 @@ __all__ = [
     "IMPLEMENTATION",
     "ORDER_TYPES",
     "BatchBuilder",
+    "Evaluator",
     "GateCore",
     "L2Key",
     "LedgerCore",
     "LegTable",
+    "PriceTable",
     "Reservation",
     "exchange_domain_separator",
     "fill_fee",
@@ -40,11 +42,13 @@ MODULES = (
     "batch",
     "convert",
     "eip712",
+    "evaluator",
     "gate",
     "hmac_sha256",
     "keccak",
     "ledger",
     "legs",
+    "prices",
     "sizing",
 )
 # Compiled only: what stands in for them is a library, and who uses them chooses (clob.http2).
@@ -84,11 +88,13 @@ if IMPLEMENTATION == "fast":
         typed_data_hash,
         typed_data_sign_hash,
     )
+    from polyexec._fast.evaluator import Evaluator
     from polyexec._fast.gate import GateCore
     from polyexec._fast.hmac_sha256 import L2Key
     from polyexec._fast.keccak import keccak256
     from polyexec._fast.ledger import LedgerCore, Reservation
     from polyexec._fast.legs import LegTable, price_legs, price_quotes
+    from polyexec._fast.prices import PriceTable
     from polyexec._fast.sizing import group_size
 else:
     from polyexec._pure.amounts import (
@@ -107,6 +113,7 @@ else:
         typed_data_hash,
         typed_data_sign_hash,
     )
+    from polyexec._pure.evaluator import Evaluator  # type: ignore[assignment]
     from polyexec._pure.gate import GateCore  # type: ignore[assignment]
     from polyexec._pure.hmac_sha256 import L2Key  # type: ignore[assignment]
     from polyexec._pure.keccak import keccak256
@@ -116,4 +123,5 @@ else:
         price_legs,
         price_quotes,
     )
+    from polyexec._pure.prices import PriceTable  # type: ignore[assignment]
     from polyexec._pure.sizing import group_size

@@ -43,12 +43,19 @@ class ArbSignal(Record):
         For people and storage.
     size : number or None
         Shares per leg; ``None``: ``config.default_size``.
+    gross_abs : number or None
+        Dollars per set at the best prices, without fees; for people and storage.
+    ages_ms : iterable of int, or None
+        Milliseconds since each quote's book was heard of, in the order parent, parent_upper, child;
+        for people and storage.
     """
 
     __slots__ = (
+        "ages_ms",
         "child",
         "crypto",
         "event_slug",
+        "gross_abs",
         "group_key",
         "parent",
         "parent_upper",
@@ -71,6 +78,8 @@ class ArbSignal(Record):
         "event_slug",
         "crypto",
         "size",
+        "gross_abs",
+        "ages_ms",
     )
     strategy: Strategy | str
     parent: Quote | None
@@ -85,6 +94,8 @@ class ArbSignal(Record):
     event_slug: str
     crypto: str
     size_micro: int | None
+    gross_abs: Decimal | None
+    ages_ms: tuple[int, ...] | None
 
     def __init__(
         self,
@@ -99,6 +110,8 @@ class ArbSignal(Record):
         event_slug: str = "",
         crypto: str = "",
         size: Number | None = None,
+        gross_abs: Number | None = None,
+        ages_ms: Iterable[int] | None = None,
     ) -> None:
         try:
             strategy = Strategy(strategy)
@@ -121,6 +134,8 @@ class ArbSignal(Record):
             event_slug=event_slug,
             crypto=crypto,
             size_micro=None if size is None else to_micro(size, "size"),
+            gross_abs=_optional_decimal(gross_abs, "gross_abs"),
+            ages_ms=_ages(ages_ms),
         )
 
     @property
@@ -145,18 +160,39 @@ class LegsSignal(Record):
         What can happen, one row per outcome of the world: the dollars (0 to 1) that a share of
         each leg's token pays then, in the order of the legs; 1 to 1024 rows. ``None``: each token
         pays 0 or 1 whatever the others do, which makes the worst loss of partial fills larger.
+    profit_abs, profit_bps : number or None
+        Dollars per set that the sender expects, and that in ten-thousandths of the cost; for people
+        and storage.
+    gross_abs, ages_ms
+        As in :class:`ArbSignal`; ages in the order of the legs.
     """
 
     __slots__ = (
+        "ages_ms",
         "crypto",
         "event_slug",
+        "gross_abs",
         "group_key",
         "legs",
         "outcomes_micro",
         "payout_micro",
+        "profit_abs",
+        "profit_bps",
         "timestamp_ms",
     )
-    _shown = ("legs", "payout", "timestamp_ms", "group_key", "event_slug", "crypto", "outcomes")
+    _shown = (
+        "legs",
+        "payout",
+        "timestamp_ms",
+        "group_key",
+        "event_slug",
+        "crypto",
+        "outcomes",
+        "profit_abs",
+        "profit_bps",
+        "gross_abs",
+        "ages_ms",
+    )
     legs: tuple[Leg, ...]
     outcomes_micro: tuple[tuple[int, ...], ...] | None
     payout_micro: int | None
@@ -164,6 +200,10 @@ class LegsSignal(Record):
     group_key: str
     event_slug: str
     crypto: str
+    profit_abs: Decimal | None
+    profit_bps: Decimal | None
+    gross_abs: Decimal | None
+    ages_ms: tuple[int, ...] | None
 
     def __init__(
         self,
@@ -174,6 +214,10 @@ class LegsSignal(Record):
         event_slug: str = "",
         crypto: str = "",
         outcomes: Iterable[Iterable[Number]] | None = None,
+        profit_abs: Number | None = None,
+        profit_bps: Number | None = None,
+        gross_abs: Number | None = None,
+        ages_ms: Iterable[int] | None = None,
     ) -> None:
         legs = tuple(legs)
         for index, leg in enumerate(legs):
@@ -194,6 +238,10 @@ class LegsSignal(Record):
             group_key=group_key,
             event_slug=event_slug,
             crypto=crypto,
+            profit_abs=_optional_decimal(profit_abs, "profit_abs"),
+            profit_bps=_optional_decimal(profit_bps, "profit_bps"),
+            gross_abs=_optional_decimal(gross_abs, "gross_abs"),
+            ages_ms=_ages(ages_ms),
         )
 
     @property
@@ -213,6 +261,16 @@ Signal = ArbSignal | LegsSignal
 
 def _optional_decimal(value: Number | None, field: str) -> Decimal | None:
     return None if value is None else to_decimal(value, field)
+
+
+def _ages(values: Iterable[int] | None) -> tuple[int, ...] | None:
+    if values is None:
+        return None
+    ages = tuple(values)
+    for index, age in enumerate(ages):
+        if isinstance(age, bool) or not isinstance(age, int) or age < 0:
+            raise InputError(f"ages_ms[{index}]", age, "must be milliseconds, an int of 0 or more")
+    return ages
 
 
 def _outcomes(

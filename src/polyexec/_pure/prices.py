@@ -367,7 +367,7 @@ class PriceTable:
         )
 
     def levels(self, slot: SupportsIndex, side: str) -> list[tuple[int, int]]:
-        """Return ``(price_e4, size_micro)`` of the bids (``BUY``) or asks (``SELL``), best first."""
+        """Return ``(price_e4, size_micro)`` of the bids (BUY) or asks (SELL), best first."""
         number = self._checked(slot)
         if side not in ("BUY", "SELL"):
             raise ValueError(f"side must be BUY or SELL, not {side!r}")

@@ -1,0 +1,42 @@
+# Contract of polyexec._fast.prices. Rules and readable twin: ``_pure.prices``. One thread writes,
+# the one that owns the feed; every other reads through Python, under the GIL.
+from libc.stdint cimport int32_t, int64_t
+
+cdef enum:
+    BOOK_EMPTY, BOOK_LIVE, BOOK_CROSSED  # BookState
+
+
+cdef struct Row:  # one slot as others see it; the layout of ``view()``
+    int64_t best_bid_e4          # 0: no orders on that side
+    int64_t best_ask_e4
+    int64_t best_bid_size_micro
+    int64_t best_ask_size_micro
+    int64_t time_ms              # of the latest event, as the exchange stamped it
+    int64_t received_ns          # monotonic
+    int32_t tick_e4              # 0: not known
+    int32_t state
+    int32_t epoch
+    int32_t tenant               # goes up when the slot changes hands
+
+
+cdef struct Level:
+    int64_t price_e4    # 1 to 9999
+    int64_t size_micro  # 1 to 2 ** 58
+
+
+cdef struct Levels:  # best last: bids ascend, asks descend
+    Level* items
+    Py_ssize_t count
+    Py_ssize_t room
+
+
+cdef class PriceTable:
+    cdef readonly Py_ssize_t capacity
+    cdef public int64_t horizon_ms
+    cdef Row* rows       # capacity of them, never moved
+    cdef Levels* sides   # bids and asks of each slot
+    cdef dict slots      # token -> slot
+    cdef list tokens     # slot -> token or None
+    cdef list free_slots
+
+    cdef Py_ssize_t c_known(self, object slot) except -2  # -1: no token has it
