@@ -21,6 +21,7 @@ from polyexec.clob.limits import RateLimits
 from polyexec.clob.origin import default_ssl_context, parse_origin
 from polyexec.core.answers import parse_error, retry_after
 from polyexec.core.auth import ApiCredentials, L2Signer, l1_headers
+from polyexec.core.market_events import MarketEvent, read_books
 from polyexec.core.ports import Fill, OrderStatus
 from polyexec.enums import Generation, Side, SignatureType
 from polyexec.errors import (
@@ -226,6 +227,16 @@ class ClobClient:
         body = msgspec.json.encode([{"token_id": parse_token_id(t)} for t in token_ids])
         raw = await self._ask("POST", "/books", body=body)
         return wire.parse_books(wire.parse_body(*raw))
+
+    async def book_events(self, token_ids: Sequence[TokenId]) -> Sequence[MarketEvent]:
+        """Return several books as the market channel would tell of them: the texts, unconverted.
+
+        What cannot be read comes as ``Unreadable``; the feed compares silent books with these.
+        """
+        body = msgspec.json.encode([{"token_id": parse_token_id(t)} for t in token_ids])
+        raw = await self._ask("POST", "/books", body=body)
+        wire.parse_body(*raw)  # raises what the exchange refuses with
+        return read_books(raw[1])
 
     async def price(self, token_id: TokenId, side: Side) -> Decimal:
         """Return the best price of a side of the book."""

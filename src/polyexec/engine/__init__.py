@@ -1,0 +1,1 @@
+"""From the exchange's market feed to signals."""
