@@ -17,7 +17,7 @@ import msgspec
 from polyexec.core.forms import Form, FormLeg
 from polyexec.core.range_overrides import RangeOverrides
 from polyexec.core.ranges import RangeKind, RangeMarket
-from polyexec.core.strategy import STRATEGIES, LegRule
+from polyexec.core.strategy import STRATEGIES
 from polyexec.enums import Side, Strategy
 from polyexec.errors import InputError, InternalError
 from polyexec.models import Market
@@ -261,10 +261,7 @@ def forms_of(trio: Trio) -> tuple[Form, ...]:
         return tuple(
             _form(
                 trio,
-                [
-                    (leg.side, _token_is_yes(leg, pays))
-                    for leg, pays in zip(rule.legs, yes, strict=True)
-                ],
+                [(leg.side, leg.pays == pays) for leg, pays in zip(rule.legs, yes, strict=True)],
                 yes,
                 payout=rule.payout,
                 strategy=strategy,
@@ -457,11 +454,6 @@ def _gaps(key: str, parents: _Ladder, children: _Ladder) -> list[Unproven]:
 
 
 # --- forms -----------------------------------------------------------------------------------
-
-
-def _token_is_yes(rule: LegRule, yes: tuple[int, ...]) -> bool:
-    # A SELL's pays are those of the complement that it is counted as.
-    return (rule.side is Side.BUY) == (rule.pays == yes)
 
 
 def _form(
