@@ -1,6 +1,7 @@
 """Groups from the paper exchange's metadata and order book, over real TLS and HTTP/2."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
@@ -380,6 +381,17 @@ def test_an_overrides_file_is_read(tmp_path: Path) -> None:
     assert overrides.accepts_boundary("btc", "")
     assert overrides.of_market("0x1", "a-slug").skip
     assert load_overrides("") == RangeOverrides()
+
+
+def test_the_file_in_the_docs_is_read(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "topics" / "groups.md"
+    (content,) = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    path = tmp_path / "groups.toml"
+    path.write_text(content)
+    overrides = load_overrides(path)
+    assert overrides.accepts_boundary("btc", "")
+    assert overrides.accepts_boundary("", "eth-2026-07-04T16:00:00.000Z")
+    assert len(overrides.markets) == 2
 
 
 @pytest.mark.parametrize(

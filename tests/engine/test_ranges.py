@@ -381,6 +381,24 @@ def test_a_market_can_be_skipped_by_its_condition() -> None:
     assert "overrides" in found.reason
 
 
+def test_a_bracket_that_is_skipped_still_ends_its_neighbours() -> None:
+    low, high = between(76_000, 78_000), between(78_000, 80_000)
+    overrides = parse_overrides({"market": {high["slug"]: {"skip": True}}}, "f.toml")
+    (market,), (skipped,) = read_event(event("e", [low, high]), overrides)
+    assert skipped.slug == high["slug"]
+    assert market.upper_inclusive is False
+
+
+def test_what_is_said_of_one_bracket_leaves_its_neighbours() -> None:
+    low, high = between(76_000, 78_000), between(78_000, 80_000)
+    said = {"lower_inclusive": True, "upper_inclusive": False, "asset": "BTC"}
+    overrides = parse_overrides({"market": {high["slug"]: said}}, "f.toml")
+    markets, _ = read_event(event("e", [low, high]), overrides)
+    assert [m.upper_inclusive for m in markets] == [False, False]
+    assert [m.lower_inclusive for m in markets] == [None, True]
+    assert [m.asset for m in markets] == ["btc", "btc"]
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -395,6 +413,7 @@ def test_a_market_can_be_skipped_by_its_condition() -> None:
         ({"market": {"a": {"upper": float("inf")}}}, "market.a.upper=inf: must be finite"),
         ({"market": {"a": {"lower": 2, "upper": 1}}}, "market.a.upper=1: must be above lower=2"),
         ({"market": {"a": {"source": " "}}}, "market.a.source=' '"),
+        ({"market": {"a": {"asset": "b/c"}}}, "market.a.asset='b/c': must be a symbol"),
         ({"market": {"a": {"generation": 7}}}, "market.a.generation=7"),
         ({"asset": {"btc": {"accept_boundary": 1}}}, "asset.btc.accept_boundary=1"),
         ({"group": {"g": {"skip": True}}}, "group.g.skip: is not known"),

@@ -23,6 +23,7 @@ class MarketOverride(msgspec.Struct, frozen=True, kw_only=True):
     bounds: Bounds | None = None
     lower_inclusive: bool | None = None
     upper_inclusive: bool | None = None
+    asset: str = ""
     source: str = ""
     """Replaces the reading of the description, and of the time in it."""
     generation: Generation | None = None
@@ -122,6 +123,12 @@ def _strike(value: Any) -> Decimal:
     return strike.normalize()
 
 
+def _asset(value: Any) -> str:
+    if not isinstance(value, str) or not (value.isascii() and value.isalnum()):
+        raise ValueError("must be a symbol, as btc")
+    return value.lower()
+
+
 def _source(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("must be a text that names the price, the same for every leg")
@@ -138,6 +145,7 @@ _MARKET_KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "upper": _strike,
     "lower_inclusive": _flag,
     "upper_inclusive": _flag,
+    "asset": _asset,
     "source": _source,
     "generation": _generation,
 }

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -167,8 +167,14 @@ def read_event(
             unread.append(found)
         else:
             read.append(found)
-    brackets = [market for market, ties in read if ties]
-    return [_settle_ties(market, ties, brackets) for market, ties in read], unread
+    brackets = [each.market for each in read if each.is_bracket]
+    markets = []
+    for each in read:
+        if each.is_skipped:
+            unread.append(_skipped(each.market))
+        else:
+            markets.append(_settle_ties(each.market, each.ties, brackets))
+    return markets, unread
 
 
 def read_market(
@@ -178,7 +184,9 @@ def read_market(
     found = _read(fields, event, overrides or RangeOverrides())
     if isinstance(found, Unread):
         return found
-    return _settle_ties(*found, [])
+    if found.is_skipped:
+        return _skipped(found.market)
+    return _settle_ties(found.market, found.ties, [])
 
 
 def merge_record(market: RangeMarket, record: Any) -> RangeMarket:
@@ -234,8 +242,18 @@ def list_of(value: Any) -> list[str]:
     return []
 
 
-# A market, and the bounds whose inclusiveness the rule for ties decides.
-_Read: TypeAlias = tuple[RangeMarket, frozenset[str]]
+class _Read(NamedTuple):
+    """A market before its neighbours are looked at."""
+
+    market: RangeMarket
+    ties: frozenset[str]
+    """Bounds whose inclusiveness the rule for ties decides."""
+    is_bracket: bool
+    is_skipped: bool
+
+
+def _skipped(market: RangeMarket) -> Unread:
+    return Unread(market.slug, "skipped by the overrides file", market.condition_id)
 
 
 # --- one market ------------------------------------------------------------------------------
@@ -252,8 +270,6 @@ def _read(fields: Any, event: Any, overrides: RangeOverrides) -> _Read | Unread:
         condition += "00"  # the order book wants Protocol V2 conditions padded
     condition = condition.lower()
     override = overrides.of_market(condition, slug)
-    if override.skip:
-        return Unread(slug, "skipped by the overrides file", condition)
     if list_of(fields.get("outcomes")) not in (["Yes", "No"], ["No", "Yes"]):
         return Unread(slug, "its outcomes are not Yes and No", condition)
     question = read_question(draft.text("question"))
@@ -274,7 +290,7 @@ def _read(fields: Any, event: Any, overrides: RangeOverrides) -> _Read | Unread:
         event_slug=_Draft(head).text("slug"),
         yes=tokens[0],
         no=tokens[1],
-        asset=_asset(draft, question, rule),
+        asset=override.asset or _asset(draft, question, rule),
         source=_source(draft, rule, override),
         instant_ms=_instant(draft, question, rule, override),
         kind=bounds.kind,
@@ -288,7 +304,7 @@ def _read(fields: Any, event: Any, overrides: RangeOverrides) -> _Read | Unread:
         terms=_terms(draft, tokens, override),
         missing=tuple(draft.missing.items()),
     )
-    return market, ties
+    return _Read(market, ties, rule.tie is not None, override.skip)
 
 
 def _first_event(fields: Mapping[str, Any]) -> Mapping[str, Any]:
