@@ -590,15 +590,7 @@ _PARSERS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(
         ("trading_enabled", "slippage_enabled", "heartbeat", "user_channel"), parse_bool
     ),
-    **dict.fromkeys(
-        (
-            "chain_id",
-            "opportunity_timeout_ms",
-            "max_unknown_groups",
-            "max_submits_per_second",
-            "max_quote_age_ms",
-        ),
-        parse_int,
-    ),
+    **dict.fromkeys(("chain_id", "opportunity_timeout_ms", "max_unknown_groups"), parse_int),
+    **dict.fromkeys(("max_submits_per_second", "max_quote_age_ms"), parse_int),
     **dict.fromkeys(("engine_mode", "executor_mode"), parse_mode),
 }

@@ -192,11 +192,17 @@ def test_the_rule_for_ties_needs_two_brackets() -> None:
     assert read(below(1400)).upper_inclusive is None
 
 
+TIE = next(line for line in BRACKET.splitlines() if "two brackets" in line)
+
+
 @pytest.mark.parametrize(
     ("change", "gap", "words"),
     [
         (lambda t: t.replace("higher than", "higher or lower than"), "lower_inclusive", "says"),
-        (lambda t: t.replace("higher than", "lower than"), "lower_inclusive", "'lower than'"),
+        (lambda t: t.replace("higher than", "lower than"), "source", "'lower than'"),
+        (lambda _: BRACKET.replace("If the reported", "If no reported"), "source", "not known"),
+        (lambda _: BRACKET.replace(TIE, ""), "lower_inclusive", "between two brackets"),
+        (lambda t: t + "\n\n" + TIE, "lower_inclusive", "one strike and of two brackets"),
         (lambda t: t.replace('final "Close"', 'final "High"'), "source", "not known"),
         (
             lambda t: t.replace("the Binance 1 minute", "any Binance 1 minute"),
@@ -217,6 +223,11 @@ def test_wordings_that_are_not_known_leave_a_gap(change: Any, gap: str, words: s
     market = read(above(60_000, change(ABOVE)))
     assert words in market.why_missing(gap)
     assert market.why_missing(gap)
+
+
+def test_a_pair_is_the_same_with_and_without_a_slash() -> None:
+    text = ABOVE.replace("BTC/USDT", "BTCUSDT")
+    assert read(above(60_000, text)).source == read(above(60_000, ABOVE)).source
 
 
 # --- fields ----------------------------------------------------------------------------------

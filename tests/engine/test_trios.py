@@ -199,6 +199,16 @@ def test_the_real_wording_does_not_tile() -> None:
     assert pays == [2, 1, 2, 3, 2]
 
 
+def test_no_accepted_boundary_covers_a_market_that_pays_the_other_way_round() -> None:
+    lower = ABOVE.replace("higher than", "lower than")
+    (group,), stray = build_groups(read_all(ladders(STRIKES, description=lower)), ACCEPTED)
+    assert group.trios == ()
+    assert len(stray) == len(STRIKES)
+    for item in stray:
+        assert "source: " in str(item)
+        assert "the description says 'lower than', the question 'above'" in str(item)
+
+
 def test_the_boundary_can_be_accepted_for_a_group_or_an_asset() -> None:
     markets = read_all(ladders(STRIKES, description=ABOVE))
     for table, name, expected in (

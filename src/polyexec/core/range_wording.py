@@ -249,10 +249,11 @@ def read_description(text: str, kind: RangeKind) -> Rule:
 
 def _of_threshold(said: Rule, kind: RangeKind, relation: str, tie: str | None) -> Rule:
     side, inclusive = _RELATIONS.get(relation, (None, False))
-    if side is None or side is not kind or tie is not None:
-        why = f"the description says {relation!r}, the question {kind.value!r}"
-        if tie is not None:
-            why = "the description speaks of one strike and of two brackets"
+    if side is not kind:
+        # Not a matter of the bounds alone: it may pay the other way round.
+        return Rule(problem=f"the description says {relation!r}, the question {kind.value!r}")
+    if tie is not None:
+        why = "the description speaks of one strike and of two brackets"
         return msgspec.structs.replace(said, problem=why)
     lower, upper = (inclusive, None) if kind is RangeKind.ABOVE else (None, inclusive)
     return msgspec.structs.replace(said, lower_inclusive=lower, upper_inclusive=upper)

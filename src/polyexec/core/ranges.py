@@ -402,10 +402,8 @@ def _instant(draft: _Draft, question: Question | None, rule: Rule, override: Mar
         return 0
     end = end.astimezone(UTC)
     if not override.source and not _fits(end, question, rule):
-        clock = rule.clock or "no known time"
-        draft.lacks(
-            "instant", f"endDate={told} is not {clock} on the date of the question, in New York"
-        )
+        why = f"endDate={told} is not {rule.clock} in New York on the date of the question"
+        draft.lacks("instant", rule.problem or why)
         return 0
     return int(end.timestamp() * 1000)
 

@@ -227,7 +227,12 @@ def build_groups(
         if market.asset and market.instant_ms > 0:
             members[market.asset, market.instant_ms].append(market)
         else:
-            checks = (_same((market,), "asset", [market.asset]), _same_instant((market,)))
+            one = (market,)
+            checks = (
+                _same(one, "asset", [market.asset]),
+                _same(one, "source", [market.source]),
+                _same_instant(one),
+            )
             failures = tuple(check for check in checks if not check.holds)
             stray.append(Unproven("", (market.slug,), failures))
     groups = tuple(

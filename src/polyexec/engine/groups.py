@@ -218,6 +218,8 @@ class GroupBook:
             count = kinds[market.asset, market.instant_ms]
             if (
                 market.is_open
+                and market.asset
+                and market.instant_ms > 0
                 and market.kind is not RangeKind.BELOW
                 and count[RangeKind.BETWEEN] >= 1
                 and count[RangeKind.ABOVE] >= 2
