@@ -9,6 +9,7 @@ is loaded when it is first used.
 from polyexec import paper, sync
 from polyexec.build import build_info
 from polyexec.clob.client import ClobClient
+from polyexec.clob.gamma import GammaClient
 from polyexec.clob.user_channel import ChannelCounts, UserChannel, UserEvents
 from polyexec.clob.venue import ClobVenue
 from polyexec.clocks import SystemClock
@@ -30,6 +31,7 @@ from polyexec.core.ports import (
 from polyexec.core.signer import OrderSigner
 from polyexec.core.venue_mode import VenueModeChange
 from polyexec.core.wallets import deposit_wallet, proxy_wallet, safe_wallet
+from polyexec.engine.groups import GroupBook, GroupChange
 from polyexec.enums import (
     Generation,
     GroupStep,
@@ -85,7 +87,10 @@ __all__ = [
     "Executor",
     "ExecutorConfig",
     "Fill",
+    "GammaClient",
     "Generation",
+    "GroupBook",
+    "GroupChange",
     "GroupPolicy",
     "GroupStep",
     "GuardedVenue",

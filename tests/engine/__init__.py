@@ -1,1 +1,1 @@
-"""The market engine over real sockets, and on recordings."""
+"""Tests of the market engine."""
