@@ -56,6 +56,21 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--dotenv", type=Path, help="read settings from this file too")
     doctor.set_defaults(run=_doctor)
 
+    run = commands.add_parser(
+        "run", help="watch the markets and trade them: what ENGINE_MODE and EXECUTOR_MODE say"
+    )
+    run.add_argument("--paper", action="store_true", help="both on an embedded paper exchange")
+    run.add_argument("--seconds", type=float, help="stop after so long; otherwise at Ctrl-C")
+    run.add_argument("--seed", type=int, default=1, help="of the paper exchange's market")
+    run.add_argument(
+        "--signals", default="-", help="with ENGINE_MODE=off: file of JSON signals, - for stdin"
+    )
+    run.add_argument(
+        "--on-exit", choices=("cancel", "keep"), default="cancel", help="what of open orders"
+    )
+    run.add_argument("--dotenv", type=Path, help="read settings from this file too")
+    run.set_defaults(run=_run)
+
     sign = commands.add_parser("sign", help="sign an order and print the body of POST /order")
     _add_order_arguments(sign)
     sign.set_defaults(run=_sign)
@@ -99,6 +114,26 @@ def _doctor(options: argparse.Namespace) -> int:
     diagnosis = examine_environment(options.dotenv)
     print(diagnosis.to_json() if options.json else diagnosis)
     return 0 if diagnosis.is_well else 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run until told to stop; REAL_TRADING_ENABLED must say true for a live executor to trade."""
+    from polyexec.bot import read_lines, run_bot  # noqa: PLC0415  it loads what others do not
+
+    config = ExecutorConfig.from_env(dotenv=options.dotenv)
+    if options.paper:
+        config = config.replace(engine_mode="paper", executor_mode="paper")
+    summary = asyncio.run(
+        run_bot(
+            config,
+            seconds=options.seconds,
+            seed=options.seed,
+            lines=read_lines(options.signals),
+            on_exit=options.on_exit,
+        )
+    )
+    print(summary.last_line())
+    return 0
 
 
 def _sign(options: argparse.Namespace) -> int:

@@ -1,9 +1,9 @@
 """Signals as JSON: for files, pipes and databases."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from polyexec.errors import InputError
 from polyexec.models import Leg, Quote
@@ -12,6 +12,7 @@ from polyexec.signals import ArbSignal, LegsSignal, Signal
 
 __all__ = ["decode_signal", "encode_signal"]
 
+RecordT = TypeVar("RecordT", bound=Record)
 _QUOTES: Final = ("parent", "parent_upper", "child")
 
 
@@ -44,9 +45,7 @@ def decode_signal(text: str | bytes) -> Signal:
         made = [_made(Leg, leg, f"legs[{index}]") for index, leg in enumerate(legs)]
         return _made(LegsSignal, {**fields, "legs": made}, "signal")
     quotes = {
-        name: _made(Quote, fields[name], name)
-        for name in _QUOTES
-        if fields.get(name) is not None
+        name: _made(Quote, fields[name], name) for name in _QUOTES if fields.get(name) is not None
     }
     return _made(ArbSignal, {**fields, **quotes}, "signal")
 
@@ -60,9 +59,9 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Decimal) else value
 
 
-def _made(kind: Callable[..., Any], value: Any, where: str) -> Any:
+def _made(kind: type[RecordT], value: Any, where: str) -> RecordT:
     fields = _object(value, where)
-    known = kind._shown  # type: ignore[attr-defined]
+    known = kind._shown
     for name in fields:
         if name not in known:
             raise InputError(where, name, f"is no field of it; known: {', '.join(known)}")
