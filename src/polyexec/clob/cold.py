@@ -113,7 +113,8 @@ class ColdHttp:
                     await response.aclose()
         except _NOT_SENT as error:
             raise NotSentError(f"{what}: {_describe(error)}") from error
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, TimeoutError, ValueError, LookupError) as error:
+            # The last two escape from the library when a status or a header is garbage.
             raise OutcomeUnknownError(f"{what}: {_describe(error)}") from error
         except RuntimeError as error:
             # httpx says it so when the client is closed.

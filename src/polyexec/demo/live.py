@@ -7,7 +7,7 @@ from typing import Final
 from polyexec.demo.ladder import Group, RangeMarket
 from polyexec.demo.world import BookUpdate, generate_group, generate_updates
 from polyexec.numbers import from_e4, from_micro
-from polyexec.paper import Listing, PaperExchange
+from polyexec.paper import Listing, PaperExchange, PaperMarket
 
 __all__ = ["list_group", "play_market", "set_books"]
 
@@ -45,8 +45,11 @@ async def play_market(exchange: PaperExchange, *, seed: int = 1, interval_s: flo
         await asyncio.sleep(interval_s)
 
 
-def list_group(exchange: PaperExchange, group: Group, *, days: int) -> None:
+def list_group(
+    exchange: PaperExchange, group: Group, *, days: int
+) -> list[tuple[PaperMarket, Listing]]:
     """Open the markets of a group and show them in the metadata; they end after so many days."""
+    listed = []
     end = datetime.now(UTC).replace(hour=_NOON_UTC_HOUR, minute=0, second=0, microsecond=0)
     end += timedelta(days=days)
     for market in group.markets:
@@ -57,7 +60,10 @@ def list_group(exchange: PaperExchange, group: Group, *, days: int) -> None:
             neg_risk=market.neg_risk,
             fee_rate=from_micro(market.fee_rate_micro),
         )
-        exchange.list_market(opened, _listing(market, end))
+        listing = _listing(market, end)
+        exchange.list_market(opened, listing)
+        listed.append((opened, listing))
+    return listed
 
 
 def set_books(exchange: PaperExchange, updates: list[BookUpdate]) -> None:
