@@ -33,7 +33,7 @@ class Change(msgspec.Struct, gc=False):
     best_ask: str | None = None
 
 
-class PriceChanges(msgspec.Struct, tag_field="event_type", tag="price_change"):
+class PriceChanges(msgspec.Struct, tag_field="event_type", tag="price_change", gc=False):
     timestamp: str
     price_changes: list[Change]
     market: str = ""
@@ -58,34 +58,14 @@ class Engine:
             assert flags > 0
         for form in watched.forms:
             self.evaluator.add(form)
+        self.apply = self.evaluator.apply_changes
         self.decode = msgspec.json.Decoder(PriceChanges).decode
 
-    def on_frame(self, frame: bytes) -> list[Any]:
+    def on_frame(self, frame: bytes) -> tuple[Any, ...]:
         event = self.decode(frame)
-        now = time.monotonic_ns()
-        time_ms = int(event.timestamp)
-        table = self.table
-        touched = []
-        for change in event.price_changes:
-            slot = table.slot(change.asset_id)
-            flags = table.apply_change(
-                slot,
-                change.side,
-                change.price,
-                change.size,
-                change.best_bid,
-                change.best_ask,
-                time_ms,
-                now,
-            )
-            if flags < 0:
-                raise ValueError(f"{flags}: {change}")
-            if flags:
-                touched.append(slot)
-        look = self.evaluator.touched
-        found: list[Any] = []
-        for slot in touched:
-            found += look(slot, now)
+        flags, found = self.apply(event.price_changes, event.timestamp, time.monotonic_ns())
+        if min(flags) < 0:
+            raise ValueError(f"{flags}: {event}")
         return found
 
 

@@ -1,7 +1,7 @@
 """The market engine as a bot writes it in plain Python: orjson, dicts, integers.
 
-The same decisions as ``_pure.evaluator``, written for speed: bests are kept and only looked for
-again when a best level goes, and most forms are passed over from the best prices.
+The same decisions as ``_pure.evaluator``: a dict of levels per side, the best of the changed side
+looked for after each change, and most sets of legs passed over from the best prices.
 """
 
 import time
@@ -75,23 +75,16 @@ class Engine:
             size = round(float(change["size"]) * MICRO)
             if change["side"] == "BUY":
                 levels = book.bids
-                if size:
-                    levels[price] = size
-                    book.best_bid = max(book.best_bid, price)
-                else:
-                    levels.pop(price, None)
-                    if price == book.best_bid:
-                        book.best_bid = max(levels, default=0)
             else:
                 levels = book.asks
-                if size:
-                    levels[price] = size
-                    if price < book.best_ask or not book.best_ask:
-                        book.best_ask = price
-                else:
-                    levels.pop(price, None)
-                    if price == book.best_ask:
-                        book.best_ask = min(levels, default=0)
+            if size:
+                levels[price] = size
+            else:
+                levels.pop(price, None)
+            if levels is book.bids:
+                book.best_bid = max(levels, default=0)
+            else:
+                book.best_ask = min(levels, default=0)
             book.received_ns = now
             if book.best_bid != round(float(change["best_bid"]) * 10_000) or (
                 book.best_ask != round(float(change["best_ask"]) * 10_000)
