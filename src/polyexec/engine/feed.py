@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from polyexec._pure.prices import PriceTable
+from polyexec._impl import PriceTable
 from polyexec.clob.market_channel import IDS_PER_FRAME, MarketChannel
 from polyexec.clob.markets import MarketCache
 from polyexec.clob.websocket import ChannelCounts

@@ -9,7 +9,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from polyexec._pure.prices import STALE_EVENT, TOP_CHANGED, BookState, Fault, PriceTable
+from polyexec._impl import PriceTable
+from polyexec._pure.prices import STALE_EVENT, TOP_CHANGED, BookState, Fault
 from polyexec.core.book_hash import HashedBook, price_text, size_text, trade_price_text
 from polyexec.core.market_events import (
     BestBidAsk,
