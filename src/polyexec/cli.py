@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polyexec.account import build_signer
 from polyexec.build import build_info
-from polyexec.config import ExecutorConfig
+from polyexec.config import DEFAULT_WS_URL, ExecutorConfig
 from polyexec.core.amounts import limit_amounts, market_amounts
 from polyexec.core.orders import Amounts, Order, encode_order
 from polyexec.enums import Generation, OrderType
@@ -80,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_order_arguments(submit)
     submit.set_defaults(run=_submit)
+
+    record = commands.add_parser("record", help="write down what the market channel sends")
+    record.add_argument("--tokens", nargs="+", default=[], metavar="ID", help="token ids")
+    record.add_argument("--tokens-file", type=Path, help="token ids, one a line")
+    record.add_argument("--out", type=Path, required=True, help="folder of the files")
+    record.add_argument("--rotate-minutes", type=float, default=60.0, help="until the next file")
+    record.add_argument("--url", default=DEFAULT_WS_URL, help="root of the channels")
+    record.set_defaults(run=_record)
 
     build = commands.add_parser("build-info", help="which compiled parts and libraries are in use")
     build.set_defaults(run=_build_info)
@@ -190,6 +198,16 @@ def _submit(options: argparse.Namespace) -> int:
         error = f" ({one.error})" if one.error else ""
         print(f"{one.state} {one.order_id} filled {one.filled_size} of {one.size}{error}")
     return 0 if result.success else 1
+
+
+def _record(options: argparse.Namespace) -> int:
+    """Needs no account: the market channel is public."""
+    from polyexec.engine.record import read_tokens, record  # noqa: PLC0415  needed here only
+
+    tokens = read_tokens(options.tokens, options.tokens_file)
+    rotate_s = 60 * options.rotate_minutes
+    print(asyncio.run(record(options.url, tokens, options.out, rotate_s=rotate_s)))
+    return 0
 
 
 def _build_info(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from polyexec._pure.prices import PriceTable
+from polyexec._impl import PriceTable
 from polyexec.core.book_hash import HashedBook
 from polyexec.core.market_events import (
     BestBidAsk,

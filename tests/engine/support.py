@@ -7,7 +7,8 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 
-from polyexec._pure.prices import BookState, PriceTable
+from polyexec._impl import PriceTable
+from polyexec._pure.prices import BookState
 from polyexec.core.market_events import MarketEvent
 from polyexec.engine.feed import Feed
 from polyexec.engine.following import FeedSettings

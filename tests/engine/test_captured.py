@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from polyexec._pure.prices import PriceTable
+from polyexec._impl import PriceTable
 from polyexec.core.market_events import BookEvent, Level, PriceChange, PriceChanges
 from polyexec.engine.following import FeedSettings
 from polyexec.engine.keeping import BookKeeper

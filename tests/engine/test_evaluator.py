@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from polyexec._impl import PriceTable
 from polyexec._pure.evaluator import COUNTED
-from polyexec._pure.prices import PriceTable
 from polyexec.core.forms import Form, FormLeg
 from polyexec.enums import Generation, Side, Strategy
 from polyexec.models import ConditionId, Market, TokenId

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from polyexec._pure.prices import BookState, PriceTable
+from polyexec._impl import PriceTable
+from polyexec._pure.prices import BookState
 from polyexec.clob.client import ClobClient
 from polyexec.clob.markets import MarketCache
 from polyexec.core.market_events import BestBidAsk, LastTradePrice, TickSizeChange

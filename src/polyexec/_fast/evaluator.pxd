@@ -25,13 +25,14 @@ cdef struct FormLeg:
 cdef struct FormData:
     int64_t quiet_until_ns
     int64_t payout_micro
+    int32_t number
     int32_t count
     bint fee_known
     FormLeg[MOST_FORM_LEGS] legs  # only `count` of them have memory
 
 
 cdef struct SlotForms:  # the forms that read a slot
-    int32_t* numbers
+    FormData** items
     Py_ssize_t count
     Py_ssize_t room
 
@@ -58,7 +59,10 @@ cdef class Evaluator:
     cdef list free_numbers
     cdef SlotForms* of_slot    # as many as the table has slots
     cdef int64_t[VERDICTS] counted
+    cdef int32_t* changed      # slots of one message, each once
+    cdef Py_ssize_t changed_room
 
+    cdef list find(self, int32_t slot, int64_t now_ns, list found)
     cdef Verdict look(self, FormData* form, int64_t now_ns, Candidate* best) noexcept nogil
     cdef bint may_pay(self, const FormData* form, const int64_t* prices_e4) noexcept nogil
     cdef bint choose(

@@ -31,7 +31,7 @@ from typing import Any, Final, NamedTuple, NoReturn, SupportsIndex
 
 from polyexec._pure.amounts import taker_fee
 from polyexec._pure.checks import checked_int64, checked_range
-from polyexec._pure.prices import MOST_MICRO, BookState, PriceTable
+from polyexec._pure.prices import MOST_MICRO, STALE_EVENT, BookState, PriceTable
 from polyexec._pure.sizing import group_size
 
 __all__ = ["COUNTED", "Evaluator", "Found"]
@@ -264,6 +264,51 @@ class Evaluator:
                 form.quiet_until_ns = min(now + self._cooldown_ns, _INT64_MAX)
                 found.append(one)
         return tuple(found)
+
+    def apply_changes(
+        self,
+        changes: Sequence[Any],
+        time_ms: SupportsIndex | str,
+        received_ns: SupportsIndex,
+    ) -> tuple[tuple[int, ...], tuple[Found, ...]]:
+        """Apply one ``price_change`` message to the table; then evaluate what it changed.
+
+        Parameters
+        ----------
+        changes : list or tuple
+            Objects with the texts ``asset_id``, ``side``, ``price``, ``size``, ``best_bid`` and
+            ``best_ask``, as ``PriceTable.apply_change`` takes them.
+        time_ms, received_ns
+            As there; ``received_ns`` is also the time of the evaluation.
+
+        Returns
+        -------
+        flags : tuple of int
+            Of each change: flags, or a fault.
+        found : tuple of Found
+            As :meth:`touched` returns them, of each changed slot once, all changes applied.
+        """
+        if not isinstance(changes, list | tuple):
+            raise TypeError(f"changes must be a list or tuple, not {type(changes).__name__}")
+        now = checked_int64(received_ns)
+        answers, slots = [], {}
+        for change in changes:
+            slot = self._table.slot(change.asset_id)
+            flags = self._table.apply_change(
+                slot,
+                change.side,
+                change.price,
+                change.size,
+                change.best_bid,
+                change.best_ask,
+                time_ms,
+                now,
+            )
+            answers.append(flags)
+            if flags > 0 and flags != STALE_EVENT:
+                slots[slot] = None
+        found = [one for slot in slots for one in self.touched(slot, now)]
+        return tuple(answers), tuple(found)
 
     def counts(self) -> dict[str, int]:
         """Return what became of all looks at forms; see ``COUNTED``."""
