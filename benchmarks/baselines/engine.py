@@ -86,11 +86,11 @@ class Engine:
             stated = to_e4(change["best_bid"]), to_e4(change["best_ask"])
             if (book.best_bid, book.best_ask) != stated:
                 raise ValueError(f"a gap: {change}")
-            touched.append(book)
+            touched.append(book.takers[change["side"]])
         return [
             found
-            for book in touched
-            for watch in book.forms
+            for takers in touched
+            for watch in takers
             if (found := self.look(watch, now)) is not None
         ]
 
