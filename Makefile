@@ -108,6 +108,9 @@ groups-exhaustive: $(DEV) ## Check exposure and worst loss of every way a group 
 conformance: $(DEV) ## Compare both HTTP/2 framings: STREAMS=1000000 SEED=7; one case again: ARGS="--case 7:42"
 	@$(PY) -m tests.conformance.run --streams $(STREAMS) --seed $(SEED) $(ARGS)
 
+feed-soak: $(DEV) ## Follow a day of market feed with every fault on the way: ARGS="--hours 24 --seed 1"
+	@$(PY) -m tests.feed_soak.run --seed $(SEED) $(ARGS)
+
 wire-soak: $(DEV) ## Post over rotating connections and count what is left: POSTS=1000000 SEED=1
 	@$(PY) -m tests.wire_soak.run --posts $(POSTS) --seed $(SEED) $(ARGS)
 

@@ -183,7 +183,7 @@ class Soak:
             for _ in range(storm):
                 self.count.disconnects += channels.market_sessions
                 channels.cut()
-        elif roll < 0.0205:
+        elif roll < 0.022:
             self.count.silences += 1
             channels.silent = True
         elif roll < 0.030:
