@@ -28,8 +28,8 @@ class Target:
     what: str
     row: str
     against: str | Sequence[str]
-    """``FLOOR``, ``P99``, ``MEDIAN`` (microseconds, no ratio), or contestants of the row; of several,
-    the quickest counts."""
+    """``FLOOR``, ``P99``, ``MEDIAN`` (microseconds, no ratio), or contestants of the row; of
+    several, the quickest counts."""
     inverse: bool = False
     """The bound is on ours by theirs, not on theirs by ours."""
     at_most: float | None = None
