@@ -86,6 +86,7 @@ TARGETS = (
     Target("official clients / submit, prepared", "submit_prepared", _CLIENTS, at_least=60),
     Target("plain Python / 100 price_change frames", _FRAMES, "orjson and dicts", at_least=8),
     Target("us of 100 frames: 200 changes at 100,000 a second", _FRAMES, MEDIAN, at_most=2000),
+    Target("us from a frame to submit", "engine_frame_to_submit", MEDIAN, at_most=25),
     Target("10 watched trios / 10,000", "engine_10000_trios", "10 trios", at_least=1 / 1.1),
     Target("p99 / median of the plan", _PLAN, P99, at_most=3),
     Target("p99 / median of the prepared plan", _PREPARED, P99, at_most=3),
