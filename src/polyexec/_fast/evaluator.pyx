@@ -1,6 +1,8 @@
 """Which sets of legs pay now, net of fees. Rules and readable twin: ``_pure.evaluator``."""
 
 cimport cython
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int32_t, int64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memmove, memset
@@ -19,7 +21,14 @@ cdef extern from *:
     # Cython needs a name of a type it knows; C decides the width.
     ctypedef long long wide "polyexec_signed_wide"
 
+cdef extern from *:
+    """
+    #define prefetch(address) __builtin_prefetch(address)
+    """
+    void prefetch(const void* address) noexcept nogil
+
 cdef extern from "Python.h":
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
     int PyUnicode_CompareWithASCIIString(object text, const char* other)
 
 cdef enum:
@@ -28,6 +37,8 @@ cdef enum:
     SCALE = 10_000
     MICRO = 1_000_000
     E4_MICRO = 100  # micro-dollars in an e4
+    UNKNOWN_SLOT = -1
+    STALE_EVENT = 4
     MOST_BPS = 1_000_000
     FIRST_ROOM = 4
 
@@ -56,19 +67,20 @@ cdef class Evaluator:
         self.is_immediate = bool(is_immediate)
         self.objects = []
         self.free_numbers = []
-        self.of_slot = <SlotForms*>calloc(self.table.capacity, sizeof(SlotForms))
-        if self.of_slot == NULL:
+        self.takers = <SlotForms*>calloc(2 * self.table.capacity, sizeof(SlotForms))
+        if self.takers == NULL:
             raise MemoryError
 
     def __dealloc__(self):
         cdef Py_ssize_t index
-        if self.of_slot != NULL:
-            for index in range(self.table.capacity):
-                free(self.of_slot[index].numbers)
+        if self.takers != NULL:
+            for index in range(2 * self.table.capacity):
+                free(self.takers[index].items)
         for index in range(self.form_room):
             free(self.forms[index])
         free(self.forms)
-        free(self.of_slot)
+        free(self.takers)
+        free(self.changed)
 
     def add(self, form):
         """Watch a form and return its number; see ``_pure.evaluator``."""
@@ -91,9 +103,9 @@ cdef class Evaluator:
         number = self.free_numbers.pop() if self.free_numbers else len(self.objects)
         try:
             make_room(self, number)
-            self.forms[number] = new_form(legs, count, payout * MICRO)
+            self.forms[number] = new_form(<int32_t>number, legs, count, payout * MICRO)
             for index in range(count):
-                append(&self.of_slot[legs[index].slot], <int32_t>number)
+                append(&self.takers[side_taken(&legs[index])], self.forms[number])
         except MemoryError:
             forget(self, number, legs, count)
             self.free_numbers.append(number)
@@ -114,26 +126,69 @@ cdef class Evaluator:
     def touched(self, slot, now_ns):  # hot
         """Return the forms of a slot that pay now; see ``_pure.evaluator``."""
         cdef int64_t index = as_int64(slot), now = as_int64(now_ns)
-        cdef Candidate best
-        cdef SlotForms* forms
-        cdef FormData* form
-        cdef Verdict verdict
-        cdef Py_ssize_t place
         cdef list found
         if index < 0 or index >= self.table.capacity:
             return ()
-        found = None
-        forms = &self.of_slot[index]
+        found = self.find(2 * index + 1, now, self.find(2 * index, now, None))
+        return () if found is None else tuple(found)
+
+    def apply_changes(self, changes, time_ms, received_ns):  # hot
+        """Apply one message to the table and evaluate what it changed; see ``_pure.evaluator``."""
+        if not isinstance(changes, (list, tuple)):
+            raise TypeError(f"changes must be a list or tuple, not {type(changes).__name__}")
+        cdef int64_t now = as_int64(received_ns)
+        cdef Py_ssize_t slot, count = 0, index
+        cdef int flags, state
+        cdef bint was_old, is_ask
+        cdef list found = None
+        # A copy: reading a change may run code that alters the caller's list.
+        cdef tuple messages = tuple(changes)
+        cdef tuple answers = PyTuple_New(len(messages))
+        for index in range(len(messages)):
+            change = messages[index]
+            slot = self.table.c_slot(change.asset_id)
+            flags = UNKNOWN_SLOT
+            if slot >= 0:
+                prefetch(&self.takers[2 * slot])
+                state = self.table.rows[slot].state
+                was_old = age_of(&self.table.rows[slot], now) > self.max_age_ns
+                side = change.side
+                flags = self.table.c_apply(
+                    slot, side, change.price, change.size, change.best_bid,
+                    change.best_ask, time_ms, now,
+                )
+            answer = flags
+            Py_INCREF(answer)
+            PyTuple_SET_ITEM(answers, index, answer)
+            if flags > 0 and flags != STALE_EVENT:
+                # It is one of two, or nothing would have been applied.
+                is_ask = PyUnicode_GET_LENGTH(side) == 4
+                count = note(self, count, <int32_t>(2 * slot + is_ask))
+                # What may be traded again, or is young again, is news for the other side too.
+                if was_old or state != self.table.rows[slot].state:
+                    count = note(self, count, <int32_t>(2 * slot + (not is_ask)))
+        for index in range(count):
+            found = self.find(self.changed[index], now, found)
+        return answers, () if found is None else tuple(found)
+
+    cdef list find(self, int64_t side, int64_t now_ns, list found):  # hot
+        """Add the forms that take a side and pay; a list is made for the first of them."""
+        cdef SlotForms* forms = &self.takers[side]
+        cdef Candidate best
+        cdef Verdict verdict
+        cdef Py_ssize_t place
+        # Their memory is far apart: let it come while the first are looked at.
         for place in range(forms.count):
-            form = self.forms[forms.numbers[place]]
-            verdict = self.look(form, now, &best)
+            prefetch(forms.items[place])
+        for place in range(forms.count):
+            verdict = self.look(forms.items[place], now_ns, &best)
             self.counted[<int>verdict] += 1
             if verdict == FOUND:
                 if found is None:
                     found = []
-                found.append(told(self, forms.numbers[place], form, now, &best))
-                form.quiet_until_ns = later(now, self.cooldown_ns)
-        return () if found is None else tuple(found)
+                found.append(told(self, forms.items[place], now_ns, &best))
+                forms.items[place].quiet_until_ns = later(now_ns, self.cooldown_ns)
+        return found
 
     def counts(self):
         """Return what became of all looks at forms; see ``_pure.evaluator``."""
@@ -278,8 +333,12 @@ cdef inline int64_t least_fee(int64_t price_e4, const FormLeg* leg) noexcept nog
 
 
 cdef inline const Levels* side_of(PriceTable table, const FormLeg* leg) noexcept nogil:
+    return &table.sides[side_taken(leg)]
+
+
+cdef inline Py_ssize_t side_taken(const FormLeg* leg) noexcept nogil:
     """Return what the leg takes: a BUY the asks, a SELL the bids."""
-    return &table.sides[2 * leg.slot + 1 - leg.side]
+    return 2 * <Py_ssize_t>leg.slot + 1 - leg.side
 
 
 cdef inline int64_t age_of(const Row* row, int64_t now_ns) noexcept nogil:
@@ -296,7 +355,7 @@ cdef inline int64_t later(int64_t now_ns, int64_t by_ns) noexcept nogil:
 
 
 cdef object told(
-    Evaluator self, int32_t number, const FormData* form, int64_t now_ns, const Candidate* best
+    Evaluator self, const FormData* form, int64_t now_ns, const Candidate* best
 ):
     """Return a find as its record."""
     cdef list limits = [], depths = [], bests = [], sizes = [], ticks = [], ages = [], times = []
@@ -317,7 +376,7 @@ cdef object told(
         ages.append(age_of(row, now_ns))
         times.append(row.time_ms)
     return Found(
-        number, self.objects[number], best.size_micro, tuple(limits), tuple(depths),
+        form.number, self.objects[form.number], best.size_micro, tuple(limits), tuple(depths),
         tuple(bests), tuple(sizes), tuple(ticks), tuple(ages), tuple(times), best.cost_micro,
         best.net_micro, per_set(best.net_micro, best.size_micro), gross,
     )
@@ -343,7 +402,9 @@ cdef int make_room(Evaluator self, Py_ssize_t number) except -1:
     return 0
 
 
-cdef FormData* new_form(const FormLeg* legs, Py_ssize_t count, int64_t payout_micro) except NULL:
+cdef FormData* new_form(
+    int32_t number, const FormLeg* legs, Py_ssize_t count, int64_t payout_micro
+) except NULL:
     cdef FormData* form = <FormData*>malloc(
         sizeof(FormData) - (MOST_FORM_LEGS - count) * sizeof(FormLeg)
     )
@@ -351,6 +412,7 @@ cdef FormData* new_form(const FormLeg* legs, Py_ssize_t count, int64_t payout_mi
     if form == NULL:
         raise MemoryError
     form.quiet_until_ns = INT64_MIN
+    form.number = number
     form.payout_micro = payout_micro
     form.count = <int32_t>count
     form.fee_known = True
@@ -361,16 +423,33 @@ cdef FormData* new_form(const FormLeg* legs, Py_ssize_t count, int64_t payout_mi
     return form
 
 
-cdef int append(SlotForms* forms, int32_t number) except -1:
+cdef Py_ssize_t note(Evaluator self, Py_ssize_t count, int32_t side) except -1:
+    """Remember a changed side, if it is not yet; return how many there are."""
+    cdef Py_ssize_t room, index
+    cdef void* changed
+    for index in range(count):
+        if self.changed[index] == side:
+            return count
+    if count == self.changed_room:
+        room = 2 * self.changed_room if self.changed_room else FIRST_ROOM
+        changed = realloc(self.changed, room * sizeof(int32_t))
+        if changed == NULL:
+            raise MemoryError
+        self.changed, self.changed_room = <int32_t*>changed, room
+    self.changed[count] = side
+    return count + 1
+
+
+cdef int append(SlotForms* forms, FormData* form) except -1:
     cdef Py_ssize_t room
-    cdef void* numbers
+    cdef void* items
     if forms.count == forms.room:
         room = 2 * forms.room if forms.room else FIRST_ROOM
-        numbers = realloc(forms.numbers, room * sizeof(int32_t))
-        if numbers == NULL:
+        items = realloc(forms.items, room * sizeof(void*))
+        if items == NULL:
             raise MemoryError
-        forms.numbers, forms.room = <int32_t*>numbers, room
-    forms.numbers[forms.count] = number
+        forms.items, forms.room = <FormData**>items, room
+    forms.items[forms.count] = form
     forms.count += 1
     return 0
 
@@ -380,13 +459,13 @@ cdef void forget(Evaluator self, Py_ssize_t number, const FormLeg* legs, Py_ssiz
     cdef SlotForms* forms
     cdef Py_ssize_t index, place
     for index in range(count):
-        forms = &self.of_slot[legs[index].slot]
+        forms = &self.takers[side_taken(&legs[index])]
         for place in range(forms.count):
-            if forms.numbers[place] == number:
+            if forms.items[place].number == number:
                 forms.count -= 1
                 memmove(
-                    &forms.numbers[place], &forms.numbers[place + 1],
-                    (forms.count - place) * sizeof(int32_t),
+                    &forms.items[place], &forms.items[place + 1],
+                    (forms.count - place) * sizeof(void*),
                 )
                 break
     if number < self.form_room:

@@ -16,7 +16,7 @@ cdef struct Row:  # one slot as others see it; the layout of ``view()``
     int32_t tick_e4              # 0: not known
     int32_t state
     int32_t epoch
-    int32_t tenant               # goes up when the slot changes hands
+    int32_t tenant               # goes up when a token takes or leaves it: odd while one has it
 
 
 cdef struct Level:
@@ -40,3 +40,9 @@ cdef class PriceTable:
     cdef list free_slots
 
     cdef Py_ssize_t c_known(self, object slot) except -2  # -1: no token has it
+    cdef Py_ssize_t c_slot(self, object token_id) except -2
+    # Flags or a fault, as apply_change returns them.
+    cdef int c_apply(
+        self, Py_ssize_t slot, object side, object price, object size, object best_bid,
+        object best_ask, object time_ms, int64_t received_ns,
+    ) except 1000

@@ -26,7 +26,7 @@ class PriceTable:
         asks: Sequence[Any],
         *,
         tick_e4: SupportsIndex,
-        time_ms: SupportsIndex,
+        time_ms: SupportsIndex | str,
         received_ns: SupportsIndex,
     ) -> int: ...
     def apply_change(
@@ -37,7 +37,7 @@ class PriceTable:
         size: str,
         best_bid: str | None,
         best_ask: str | None,
-        time_ms: SupportsIndex,
+        time_ms: SupportsIndex | str,
         received_ns: SupportsIndex,
     ) -> int: ...
     def confirm(self, slot: SupportsIndex, received_ns: SupportsIndex) -> None: ...

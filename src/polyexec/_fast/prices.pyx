@@ -5,6 +5,7 @@ from cpython.bool cimport PyBool_Check
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.long cimport PyLong_CheckExact
 from cpython.number cimport PyNumber_Index
+from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
@@ -16,6 +17,7 @@ from polyexec._pure.prices import BookState, Top
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
+    PyObject* PyDict_GetItemWithError(object mapping, object key) except? NULL
     int PyUnicode_CompareWithASCIIString(object text, const char* other)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void* PyUnicode_DATA(object text)
@@ -110,6 +112,7 @@ cdef class PriceTable:
             slot = self.free_slots.pop()
             self.slots[token_id] = slot
             self.tokens[slot] = token_id
+            self.rows[slot].tenant += 1
         if not self.rows[slot].tick_e4:
             self.rows[slot].tick_e4 = <int32_t>tick
         return slot
@@ -174,9 +177,17 @@ cdef class PriceTable:
         cdef Py_ssize_t number = self.c_known(slot)
         if number < 0:
             return UNKNOWN_SLOT
-        cdef Row* row = &self.rows[number]
-        cdef Levels* sides = &self.sides[2 * number]
-        cdef int64_t now = as_int64(received_ns), time = 0
+        return self.c_apply(
+            number, side, price, size, best_bid, best_ask, time_ms, as_int64(received_ns)
+        )
+
+    cdef int c_apply(
+        self, Py_ssize_t slot, object side, object price, object size, object best_bid,
+        object best_ask, object time_ms, int64_t received_ns,
+    ) except 1000:  # hot
+        cdef Row* row = &self.rows[slot]
+        cdef Levels* sides = &self.sides[2 * slot]
+        cdef int64_t time = 0
         cdef int code = side_code(side)
         if code < 0:
             return faulty(row, sides, BAD_SIDE)
@@ -197,7 +208,7 @@ cdef class PriceTable:
         if changed < 0:
             drop(row, sides)
             raise MemoryError
-        row.time_ms, row.received_ns = time, now
+        row.time_ms, row.received_ns = time, received_ns
         show(row, sides)
         fault = best_fault(best_bid, row.best_bid_e4)
         if not fault:
@@ -281,9 +292,13 @@ cdef class PriceTable:
 
     cdef Py_ssize_t c_known(self, object slot) except -2:
         cdef int64_t number = as_int64(slot)
-        if number < 0 or number >= self.capacity or self.tokens[<Py_ssize_t>number] is None:
+        if number < 0 or number >= self.capacity or not self.rows[number].tenant & 1:
             return -1
         return <Py_ssize_t>number
+
+    cdef Py_ssize_t c_slot(self, object token_id) except -2:
+        cdef PyObject* slot = PyDict_GetItemWithError(self.slots, token_id)
+        return -1 if slot == NULL else <Py_ssize_t><object>slot
 
 
 cdef int put(Levels* side, int sign, int64_t price_e4, int64_t size_micro) noexcept nogil:  # hot
@@ -444,6 +459,9 @@ cdef inline int side_code(object side) noexcept:  # hot
 cdef int read_time(object value, int64_t horizon_ms, int64_t* time) except 1:  # hot
     """Read a unix time; return a fault or 0."""
     cdef int overflow = 0
+    if PyUnicode_CheckExact(value):
+        time[0] = plain_text(value, 0)
+        return BAD_TIME if time[0] < 0 else FROM_FUTURE if time[0] > horizon_ms else 0
     if not PyLong_CheckExact(value):
         if PyBool_Check(value):
             raise TypeError("value must be an int, not bool")

@@ -198,6 +198,7 @@ class PriceTable:
             slot = self._free.pop()
             self._slots[token_id] = slot
             self._tokens[slot] = token_id
+            self._rows[slot].tenant += 1
         if not self._rows[slot].tick_e4:
             self._rows[slot].tick_e4 = tick
         return slot
@@ -232,7 +233,7 @@ class PriceTable:
         asks: Sequence[Any],
         *,
         tick_e4: SupportsIndex,
-        time_ms: SupportsIndex,
+        time_ms: SupportsIndex | str,
         received_ns: SupportsIndex,
     ) -> int:
         """Replace a book by a snapshot; return flags, or a :class:`Fault`.
@@ -245,9 +246,9 @@ class PriceTable:
             is no level.
         tick_e4 : int
             0: as known. Another than known starts an epoch.
-        time_ms : int
-            Unix time of the snapshot. Older than what was seen, even of a dropped book: stale, for
-            it misses what has been seen since.
+        time_ms : int or str
+            Unix time of the snapshot, or its text. Older than what was seen, even of a dropped
+            book: stale, for it misses what has been seen since.
         received_ns : int
             Monotonic.
         """
@@ -258,10 +259,9 @@ class PriceTable:
         tick, now = checked_int64(tick_e4), checked_int64(received_ns)
         if not 0 <= tick <= _MOST_TICK_E4:
             return self._faulty(number, Fault.BAD_TICK)
-        fault = self._time_fault(time_ms)
-        if fault:
-            return self._faulty(number, fault)
-        time = int(time_ms)
+        time = self._time(time_ms)
+        if time < 0:
+            return self._faulty(number, time)
         if time < row.time_ms:
             return STALE_EVENT
         before = self._shown(row)
@@ -284,7 +284,7 @@ class PriceTable:
         size: str,
         best_bid: str | None,
         best_ask: str | None,
-        time_ms: SupportsIndex,
+        time_ms: SupportsIndex | str,
         received_ns: SupportsIndex,
     ) -> int:
         """Set the total at one price; return flags, or a :class:`Fault`.
@@ -297,8 +297,8 @@ class PriceTable:
         best_bid, best_ask : str or None
             What the message states of the book after the change. Empty or None: nothing; 0 or 1: no
             orders on that side.
-        time_ms : int
-            Unix time of the message. Older than what was applied: STALE_EVENT.
+        time_ms : int or str
+            Unix time of the message, or its text. Older than what was applied: STALE_EVENT.
         received_ns : int
             Monotonic.
         """
@@ -309,10 +309,12 @@ class PriceTable:
         if side not in ("BUY", "SELL"):
             return self._faulty(number, Fault.BAD_SIDE)
         price_e4, size_micro = _text(price, 4), _text(size, 6)
-        fault = _level_fault(price_e4, size_micro, row.tick_e4) or self._time_fault(time_ms)
+        fault = _level_fault(price_e4, size_micro, row.tick_e4)
         if fault:
             return self._faulty(number, fault)
-        time = int(time_ms)
+        time = self._time(time_ms)
+        if time < 0:
+            return self._faulty(number, time)
         if not row.state:
             # The next snapshot must know of this change.
             row.time_ms = max(row.time_ms, time)
@@ -382,8 +384,8 @@ class PriceTable:
     def view(self) -> memoryview:
         """Return every slot as one read-only structured array, which numpy reads without copying.
 
-        The same as ``memoryview(table)``. Fields as in :class:`Top`, and ``tenant``: how often the
-        slot changed hands.
+        The same as ``memoryview(table)``. Fields as in :class:`Top`, and ``tenant``, which goes up
+        when a token takes or leaves the slot: it is odd while one has it.
         """
         return memoryview(self._rows).toreadonly()
 
@@ -412,14 +414,18 @@ class PriceTable:
             raise IndexError(f"slot {slot} has no token")
         return number
 
-    def _time_fault(self, time_ms: SupportsIndex) -> int:
-        try:
-            time = checked_int64(time_ms)
-        except OverflowError:
-            return Fault.BAD_TIME
+    def _time(self, time_ms: SupportsIndex | str) -> int:
+        """Return a unix time, or a fault."""
+        if type(time_ms) is str:
+            time = plain_scaled(time_ms, 0)
+        else:
+            try:
+                time = checked_int64(time_ms)  # type: ignore[arg-type]
+            except OverflowError:
+                return Fault.BAD_TIME
         if time < 0:
             return Fault.BAD_TIME
-        return Fault.FROM_FUTURE if time > self.horizon_ms else 0
+        return Fault.FROM_FUTURE if time > self.horizon_ms else time
 
     def _faulty(self, number: int, fault: int) -> int:
         self._drop(number)

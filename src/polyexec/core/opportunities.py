@@ -4,47 +4,65 @@ The signal's quotes stand at the limits, with the depth up to them: priced witho
 executor arrives at the very cost and net that the evaluator counted.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from polyexec._pure.evaluator import Found
 from polyexec.core.forms import Form, FormLeg
 from polyexec.enums import Side
 from polyexec.models import Leg, Quote
 from polyexec.numbers import from_micro
+from polyexec.records import Mould
 from polyexec.signals import ArbSignal, LegsSignal, Signal
 
 __all__ = ["SignalBuilder", "build_signal"]
 
 _MS_NS: Final = 1_000_000
 _MICRO: Final = 1_000_000
-_SCALE: Final = 10_000
-_ROLES: Final = ("parent", "parent_upper", "child")
+_BPS: Final = 10_000
+_TOLD: Final = ("timestamp_ms", "profit_abs", "profit_bps", "gross_abs", "ages_ms")
+_Maker = Callable[[Found, tuple[Any, ...]], Any]
+"""Takes a find and the values of ``_TOLD``."""
 
 
 class SignalBuilder:
     """Makes signals, and keeps of each form what does not change from one to the next."""
 
-    __slots__ = ("_templates",)
+    __slots__ = ("_makers",)
 
     def __init__(self) -> None:
-        self._templates: dict[int, tuple[Form, Signal]] = {}
+        self._makers: dict[int, tuple[Form, _Maker]] = {}
 
     def build(self, found: Found, now_ms: int) -> Signal:
         """Return the signal of a find.
 
         An ``ArbSignal`` for a form with a strategy, else a ``LegsSignal``. Its time is that of its
         oldest quote, as the exchange stamped it, but not after ``now_ms`` (unix milliseconds).
+
+        Raises
+        ------
+        InputError
+            The form's markets make no quotes or legs: a field of one is out of range.
         """
-        kept = self._templates.get(found.number)
+        kept = self._makers.get(found.number)
         # A number is given to another form when its form has left.
         if kept is None or kept[0] is not found.form:
-            kept = found.form, _template(found.form)
-            self._templates[found.number] = kept
-        return _filled(kept[1], found, now_ms)
+            form = found.form
+            kept = form, _legs_maker(form) if form.strategy is None else _arb_maker(form)
+            self._makers[found.number] = kept
+        told = (
+            min(now_ms, *found.times_ms),
+            from_micro(found.net_per_set_micro),
+            from_micro(found.net_micro * _BPS * _MICRO // found.cost_micro),
+            from_micro(found.gross_per_set_micro),
+            tuple([age // _MS_NS for age in found.ages_ns]),
+        )
+        signal: Signal = kept[1](found, told)
+        return signal
 
     def forget(self, number: int) -> None:
         """Let go of a form that left the evaluator."""
-        self._templates.pop(number, None)
+        self._makers.pop(number, None)
 
 
 def build_signal(found: Found, now_ms: int) -> Signal:
@@ -52,115 +70,98 @@ def build_signal(found: Found, now_ms: int) -> Signal:
     return SignalBuilder().build(found, now_ms)
 
 
-def _template(form: Form) -> Signal:
-    """Return the form's signal with everything but prices, sizes, profit and times."""
-    if form.strategy is not None:
-        parent, upper, child = map(_quote, form.legs)
-        return ArbSignal(
-            form.strategy,
-            parent,
-            upper,
-            child,
+def _arb_maker(form: Form) -> _Maker:
+    quotes = [_quote(leg) for leg in form.legs]
+    of_parent, of_upper, of_child = quotes
+    parent, upper, child = (
+        Mould(
+            quote,
+            *(
+                ("best_ask_e4", "best_ask_size_micro", "tick_e4")
+                if leg.side is Side.BUY
+                else ("best_bid_e4", "best_bid_size_micro", "tick_e4")
+            ),
+        ).cast
+        for quote, leg in zip(quotes, form.legs, strict=True)
+    )
+    cast = Mould(
+        ArbSignal(
+            form.strategy or "",
+            of_parent,
+            of_upper,
+            of_child,
             group_key=form.group_key,
             event_slug=form.event_slug,
             crypto=form.crypto,
+        ),
+        "parent",
+        "parent_upper",
+        "child",
+        "size_micro",
+        "profit_ratio",
+        *_TOLD,
+    ).cast
+
+    def make(found: Found, told: tuple[Any, ...]) -> Any:
+        limits, depths, ticks = found.limits_e4, found.depths_micro, found.ticks_e4
+        return cast(
+            parent(limits[0], depths[0], ticks[0] or None),
+            upper(limits[1], depths[1], ticks[1] or None),
+            child(limits[2], depths[2], ticks[2] or None),
+            found.size_micro,
+            (found.net_per_set_micro, _MICRO),
+            *told,
         )
-    return LegsSignal(
-        tuple(map(_leg, form.legs)),
+
+    return make
+
+
+def _legs_maker(form: Form) -> _Maker:
+    legs = [_leg(leg) for leg in form.legs]
+    casts = [
+        Mould(leg, "price_e4", "available_size_micro", "tick_e4", "size_micro").cast for leg in legs
+    ]
+    signal = LegsSignal(
+        legs,
         payout=form.payout,
         group_key=form.group_key,
         event_slug=form.event_slug,
         crypto=form.crypto,
         outcomes=form.outcomes or None,
     )
+    cast = Mould(signal, "legs", *_TOLD).cast
+
+    def make(found: Found, told: tuple[Any, ...]) -> Any:
+        made = [
+            leg(limit, depth, tick or None, found.size_micro)
+            for leg, limit, depth, tick in zip(
+                casts, found.limits_e4, found.depths_micro, found.ticks_e4, strict=True
+            )
+        ]
+        return cast(tuple(made), *told)
+
+    return make
+
+
+def _known(leg: FormLeg) -> dict[str, Any]:
+    market = leg.market
+    rate = market.fee_rate_micro
+    return {
+        "token_id": market.token_id,
+        "market_slug": market.market_slug,
+        "neg_risk": market.neg_risk,
+        "generation": market.generation,
+        "fee_rate": None if rate is None else from_micro(rate),
+        "fee_exponent": market.fee_exponent,
+        "min_order_size": from_micro(market.min_order_size_micro),
+        "complement_token_id": leg.complement_token_id,
+    }
 
 
 def _quote(leg: FormLeg) -> Quote:
-    market = leg.market
-    return Quote(
-        market.token_id,
-        market.market_slug,
-        neg_risk=market.neg_risk,
-        generation=market.generation,
-        fee_rate=None if market.fee_rate_micro is None else from_micro(market.fee_rate_micro),
-        fee_exponent=market.fee_exponent,
-        min_order_size=from_micro(market.min_order_size_micro),
-        complement_token_id=leg.complement_token_id,
-    )
+    return Quote(**_known(leg))
 
 
 def _leg(leg: FormLeg) -> Leg:
-    market = leg.market
-    return Leg(
-        market.token_id,
-        leg.side,
-        # Both are set by every find; a Leg has no empty ones.
-        price="0.5",
-        size=1,
-        market_slug=market.market_slug,
-        neg_risk=market.neg_risk,
-        generation=market.generation,
-        fee_rate=None if market.fee_rate_micro is None else from_micro(market.fee_rate_micro),
-        fee_exponent=market.fee_exponent,
-        min_order_size=from_micro(market.min_order_size_micro),
-        complement_token_id=leg.complement_token_id,
-    )
-
-
-def _filled(template: Signal, found: Found, now_ms: int) -> Signal:
-    timestamp_ms = min(now_ms, *found.times_ms)
-    ages_ms = tuple(age // _MS_NS for age in found.ages_ns)
-    net = found.net_per_set_micro
-    profit_abs = from_micro(net)
-    profit_bps = from_micro(found.net_micro * _SCALE * _MICRO // found.cost_micro)
-    gross_abs = from_micro(found.gross_per_set_micro)
-    if isinstance(template, LegsSignal):
-        return template._copy(
-            legs=_legs(template.legs, found),
-            timestamp_ms=timestamp_ms,
-            profit_abs=profit_abs,
-            profit_bps=profit_bps,
-            gross_abs=gross_abs,
-            ages_ms=ages_ms,
-        )
-    parent, upper, child = _quotes(template, found)
-    return template._copy(
-        parent=parent,
-        parent_upper=upper,
-        child=child,
-        profit_abs=profit_abs,
-        profit_ratio=(net, _MICRO),
-        profit_bps=profit_bps,
-        timestamp_ms=timestamp_ms,
-        size_micro=found.size_micro,
-        gross_abs=gross_abs,
-        ages_ms=ages_ms,
-    )
-
-
-def _quotes(template: ArbSignal, found: Found) -> list[Quote]:
-    quotes = []
-    for role, leg, limit, depth, tick in zip(
-        _ROLES, found.form.legs, found.limits_e4, found.depths_micro, found.ticks_e4, strict=True
-    ):
-        quote: Quote = getattr(template, role)
-        if leg.side is Side.BUY:
-            quote = quote._copy(best_ask_e4=limit, best_ask_size_micro=depth, tick_e4=tick or None)
-        else:
-            quote = quote._copy(best_bid_e4=limit, best_bid_size_micro=depth, tick_e4=tick or None)
-        quotes.append(quote)
-    return quotes
-
-
-def _legs(legs: tuple[Leg, ...], found: Found) -> tuple[Leg, ...]:
-    return tuple(
-        leg._copy(
-            price_e4=limit,
-            size_micro=found.size_micro,
-            available_size_micro=depth,
-            tick_e4=tick or None,
-        )
-        for leg, limit, depth, tick in zip(
-            legs, found.limits_e4, found.depths_micro, found.ticks_e4, strict=True
-        )
-    )
+    # Every find sets price and size; a Leg cannot be without.
+    return Leg(side=leg.side, price="0.5", size=1, **_known(leg))
