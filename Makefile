@@ -26,7 +26,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance wire-soak clean faults
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak clean faults
 .DELETE_ON_ERROR:
 
 help: ## Show this list
