@@ -57,12 +57,12 @@ def check_corruption(journal: Journal, damaged: bytes) -> str:
         return "refused"
     assert records == journal.records[: len(records)], "records that were never written"
     # Nothing but zeros behind a record is room, as behind the last one of every open journal.
-    is_cut = journal.data.startswith(damaged.rstrip(b"\0"))
-    assert torn or is_cut, "records are missing without a word"
+    left = damaged.rstrip(b"\0")
+    is_room = len(left) < len(damaged) and journal.data.startswith(left)
+    assert torn or is_room, "records are missing without a word"
     # More than the last record is given up only when nothing but zeros is left of the others.
     if len(records) < len(journal.records) - 1:
-        left = len(damaged.rstrip(b"\0"))
-        assert left <= journal.places[len(records) + 1].offset, "damage taken for a torn write"
+        assert len(left) <= journal.places[len(records) + 1].offset, "damage taken for a torn write"
     return "torn"
 
 
