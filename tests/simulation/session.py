@@ -26,7 +26,7 @@ from polyexec.journal.wal import open_journal
 from tests.quiet import quiet
 from tests.simulation.checker import Checker
 from tests.simulation.journals import KilledError, MortalJournal
-from tests.simulation.loop import VirtualClock, run_virtual
+from polyexec.backtest.loop import VirtualClock, run_virtual
 from tests.simulation.venue import SimulatedExchange, SimulatedVenue
 from tests.unit.journals import MemoryJournal
 

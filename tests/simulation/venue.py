@@ -23,7 +23,7 @@ from polyexec.paper import PaperExchange, Request
 from polyexec.paper.exchange import Exchange
 from polyexec.paper.routes import Router
 from tests.simulation.checker import Checker
-from tests.simulation.loop import VirtualClock
+from polyexec.backtest.loop import VirtualClock
 
 BEFORE = (  # the exchange does not see the order
     "never_sent",
