@@ -22,7 +22,7 @@ class Recorded:
 
     name, truth = "generated", "L2"
 
-    def __init__(self, trios: int = 20, *, is_partial: bool = False, rounds: int = 2) -> None:
+    def __init__(self, trios: int = 80, *, is_partial: bool = False, rounds: int = 2) -> None:
         self.trios, self.is_partial, self.rounds = trios, is_partial, rounds
 
     def events(self) -> Iterator[Stamped]:
@@ -51,10 +51,11 @@ def _levels(levels: list[tuple[int, int]]) -> list[dict[str, str]]:
 
 
 def forms() -> list:
-    return market.watched(20).forms
+    return market.watched(80).forms
 
 
-CONFIG = px.ExecutorConfig(private_key="1" * 64, order_type="FOK", opportunity_timeout_ms=0)
+SETTINGS = {"order_type": "FOK", "opportunity_timeout_ms": 0}
+CONFIG = px.ExecutorConfig(private_key="1" * 64, **SETTINGS)
 
 
 def play(**arguments):
@@ -81,9 +82,9 @@ def test_fills_at_or_better_than_the_limit_and_pays_no_more_than_the_money() -> 
 
 def test_a_sweep_over_processes_is_the_sweep_here() -> None:
     grid = [{"latency_ms": (ms, ms)} for ms in (0, 50, 300)]
-    here = sweep(grid, Recorded(), forms=forms(), config=CONFIG)
+    here = sweep(grid, Recorded(), forms=forms(), config=SETTINGS)
     with ProcessPoolExecutor(2) as pool:
-        there = sweep(grid, Recorded(), executor=pool, forms=forms(), config=CONFIG)
+        there = sweep(grid, Recorded(), executor=pool, forms=forms(), config=SETTINGS)
     assert here == there
 
 

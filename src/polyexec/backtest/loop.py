@@ -81,7 +81,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             return
         await asyncio.sleep(max(0, to_ms - clock.now_ms) / 1000)
 
-    def run_in_executor(
+    def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
         """Run it here and now; a thread would make the order of things depend on the machine."""

@@ -241,7 +241,7 @@ class ReplayedVenue:
 
     async def _balance(self, **query: str) -> BalanceSnapshot:
         as_of_ms = self._clock.time_ms()
-        value = await self._ask("GET", "/balance-allowance", signature_type="0", **query)
+        value = await self._ask("GET", "/balance-allowance", b"", signature_type="0", **query)
         return BalanceSnapshot(
             balance_micro=wire.parse_balance(value).balance_micro, as_of_ms=as_of_ms
         )

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
+from polyexec.account import build_signer
 from polyexec.backtest.loop import VirtualClock, VirtualLoop, run_virtual
 from polyexec.backtest.replay import Books, ReplayedMarket, ReplayedVenue
 from polyexec.backtest.report import LegRow, Report, TradeRow
@@ -46,7 +47,7 @@ def run(
     data: Source | Iterable[Source],
     *,
     forms: Iterable[Form],
-    config: ExecutorConfig | None = None,
+    config: ExecutorConfig | Mapping[str, Any] | None = None,
     balance: Number = 10_000,
     latency_ms: tuple[int, int] = (20, 20),
     seed: int = 0,
@@ -62,8 +63,9 @@ def run(
         Merged by time of receipt.
     forms : iterable of Form
         What is evaluated; for a callable, what it may look at and trade.
-    config : ExecutorConfig or None
-        Thresholds, sizes and policies; its key and hosts are not used.
+    config : ExecutorConfig, mapping or None
+        Thresholds, sizes and policies; its key and hosts are not used. As a mapping (settings by
+        name) it can be sent to another process; an ``ExecutorConfig`` holds secrets and cannot.
     balance : number
         Dollars at the start.
     latency_ms : (int, int)
@@ -94,7 +96,9 @@ def run(
         raise InputError("data", [one.name for one in sources], "has no event")
     clock = VirtualClock(first.received_ns // 1_000_000)
     job = _Run(strategy if callable(strategy) else None, known, clock, latency_ms, stop)
-    job.prepare(config or ExecutorConfig(private_key="1" * 64), to_micro(balance, "balance"), seed)
+    if not isinstance(config, ExecutorConfig):
+        config = ExecutorConfig(**{**(config or {}), "private_key": "1" * 64})
+    job.prepare(config, to_micro(balance, "balance"), seed)
     report = run_virtual(clock, job.play(chain((first,), events)))
     if not job.market.keeper.counts.books and not report.is_cancelled:
         names = [one.name for one in sources]
@@ -178,8 +182,6 @@ class _Run:
     async def play(self, events: Iterator[Stamped]) -> Report:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)  # noqa: S101
-        from polyexec.account import build_signer  # noqa: PLC0415
-
         address = build_signer(self._config).address
         self._account = address.lower()
         self._exchange.engine.ledger.deposit(self._account, self._balance_micro)
