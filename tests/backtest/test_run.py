@@ -145,3 +145,7 @@ def test_nothing_here_prices_sizes_gates_or_keeps_a_ledger_of_its_own() -> None:
                 parts = (node.module or "").split(".")
                 assert parts[:2] != ["polyexec", "demo"]
                 assert not set(forbidden) & set(parts), (path, node.module)
+
+
+def test_decides_at_the_time_of_the_data() -> None:
+    assert play().trades[0].time_ms == START_MS == play().first_ms

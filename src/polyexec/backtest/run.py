@@ -28,6 +28,7 @@ from polyexec.submission import Submission
 
 __all__ = ["Stop", "Strategy", "run", "sweep"]
 
+_OPENING_MS = 10_000  # the executor opens before the first event
 _SETTLING_MS = 60_000
 
 Strategy: TypeAlias = Callable[[Books, int], Signal | Iterable[Signal] | None]
@@ -94,7 +95,7 @@ def run(
     first = next(events, None)
     if first is None:
         raise InputError("data", [one.name for one in sources], "has no event")
-    clock = VirtualClock(first.received_ns // 1_000_000)
+    clock = VirtualClock(first.received_ns // 1_000_000 - _OPENING_MS - 2 * sum(latency_ms))
     job = _Run(strategy if callable(strategy) else None, known, clock, latency_ms, stop)
     if not isinstance(config, ExecutorConfig):
         config = ExecutorConfig(**{**(config or {}), "private_key": "1" * 64})
@@ -192,7 +193,7 @@ class _Run:
             clock=self._clock,
             latency_ms=self._latency_ms,
         )
-        first_ms = self._clock.now_ms
+        first_ms = self._clock.now_ms + _OPENING_MS + 2 * sum(self._latency_ms)
         cancelled = False
         async with Executor(self._config, venue, clock=self._clock) as self._executor:
             try:
