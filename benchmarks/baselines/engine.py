@@ -1,7 +1,7 @@
 """The market engine as a bot writes it in plain Python: orjson, dicts, integers.
 
-The same decisions as ``_pure.evaluator``: a dict of levels per side, the best of the changed side
-looked for after each change, and most sets of legs passed over from the best prices.
+The same decisions as ``_pure.evaluator``: a dict of levels per side, the best prices looked
+for after each change, and most sets of legs passed over from the best prices.
 """
 
 import time
@@ -25,7 +25,18 @@ class Book:
     best_bid: int
     best_ask: int
     received_ns: int
-    forms: list["Watch"] = field(default_factory=list)
+    takers: dict[str, list["Watch"]] = field(default_factory=lambda: {"BUY": [], "SELL": []})
+    """Who takes the bids, and who the asks."""
+
+    def put(self, side: str, price: int, size: int, now: int) -> None:
+        levels = self.bids if side == "BUY" else self.asks
+        if size:
+            levels[price] = size
+        else:
+            levels.pop(price, None)
+        self.best_bid = max(self.bids, default=0)
+        self.best_ask = min(self.asks, default=0)
+        self.received_ns = now
 
 
 @dataclass(slots=True)
@@ -60,8 +71,8 @@ class Engine:
                 for leg in form.legs
             ]
             watch = Watch(form, form.payout * MICRO, legs)
-            for book, *_ in legs:
-                book.forms.append(watch)
+            for book, is_sold, *_ in legs:
+                book.takers["BUY" if is_sold else "SELL"].append(watch)
 
     def on_frame(self, frame: bytes) -> list[Any]:
         event = orjson.loads(frame)
@@ -71,30 +82,15 @@ class Engine:
             book = self.books.get(change["asset_id"])
             if book is None:
                 continue
-            price = round(float(change["price"]) * 10_000)
-            size = round(float(change["size"]) * MICRO)
-            if change["side"] == "BUY":
-                levels = book.bids
-            else:
-                levels = book.asks
-            if size:
-                levels[price] = size
-            else:
-                levels.pop(price, None)
-            if levels is book.bids:
-                book.best_bid = max(levels, default=0)
-            else:
-                book.best_ask = min(levels, default=0)
-            book.received_ns = now
-            if book.best_bid != round(float(change["best_bid"]) * 10_000) or (
-                book.best_ask != round(float(change["best_ask"]) * 10_000)
-            ):
+            book.put(change["side"], to_e4(change["price"]), to_micro(change["size"]), now)
+            stated = to_e4(change["best_bid"]), to_e4(change["best_ask"])
+            if (book.best_bid, book.best_ask) != stated:
                 raise ValueError(f"a gap: {change}")
-            touched.append(book)
+            touched.append(book.takers[change["side"]])
         return [
             found
-            for book in touched
-            for watch in book.forms
+            for takers in touched
+            for watch in takers
             if (found := self.look(watch, now)) is not None
         ]
 
@@ -109,7 +105,7 @@ class Engine:
             if not best or book.received_ns < oldest or (ask and bid >= ask):
                 return None
             price = 10_000 - best if is_sold else best
-            cost += price * 100 + rate * price * (10_000 - price) // 100_000_000
+            cost += price * 100 + fee_per_share(price, rate)
         if not self.passes(watch.payout - cost, cost):
             return None
         found = self.best(watch)
@@ -165,16 +161,29 @@ class Engine:
                     depths[number] += sides[number][at[number]][1]
 
 
-def player(engine: Engine, frames: list[bytes]) -> Callable[[], list[Any]]:
-    """Return a call that takes the next frame, round and round."""
+def to_e4(text: str) -> int:
+    return round(float(text) * 10_000)
+
+
+def to_micro(text: str) -> int:
+    return round(float(text) * MICRO)
+
+
+def fee_per_share(price: int, rate: int) -> int:
+    return rate * price * (10_000 - price) // 100_000_000
+
+
+def player(engine: Any, frames: list[bytes], at_once: int) -> Callable[[], Any]:
+    """Return a call that takes the next ``at_once`` frames, round and round."""
     number = 0
-    count = len(frames)
     on_frame = engine.on_frame
 
-    def call() -> list[Any]:
+    def call() -> Any:
         nonlocal number
-        frame = frames[number]
-        number = number + 1 if number + 1 < count else 0
-        return on_frame(frame)
+        found: Any = ()
+        for frame in frames[number : number + at_once]:
+            found = on_frame(frame)
+        number = (number + at_once) % len(frames)
+        return found
 
     return call

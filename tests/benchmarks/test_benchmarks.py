@@ -83,7 +83,7 @@ def test_every_promise_names_a_row_and_contestants_that_exist() -> None:
     for target in targets.TARGETS:
         assert target.row in rows or target.row == prepared
         row = rows.get(target.row)
-        if row is None or target.against == targets.P99:
+        if row is None or target.against in (targets.P99, targets.MEDIAN):
             continue
         if target.against == targets.FLOOR:
             assert row.floor in rows

@@ -31,7 +31,7 @@ cdef struct FormData:
     FormLeg[MOST_FORM_LEGS] legs  # only `count` of them have memory
 
 
-cdef struct SlotForms:  # the forms that read a slot
+cdef struct SlotForms:  # the forms that take one side of a slot's book
     FormData** items
     Py_ssize_t count
     Py_ssize_t room
@@ -57,12 +57,12 @@ cdef class Evaluator:
     cdef Py_ssize_t form_room
     cdef list objects          # the forms themselves, by number
     cdef list free_numbers
-    cdef SlotForms* of_slot    # as many as the table has slots
+    cdef SlotForms* takers     # of bids and asks of each slot of the table
     cdef int64_t[VERDICTS] counted
-    cdef int32_t* changed      # slots of one message, each once
+    cdef int32_t* changed      # sides that one message changed, as in `takers`, each once
     cdef Py_ssize_t changed_room
 
-    cdef list find(self, int32_t slot, int64_t now_ns, list found)
+    cdef list find(self, int64_t side, int64_t now_ns, list found)
     cdef Verdict look(self, FormData* form, int64_t now_ns, Candidate* best) noexcept nogil
     cdef bint may_pay(self, const FormData* form, const int64_t* prices_e4) noexcept nogil
     cdef bint choose(

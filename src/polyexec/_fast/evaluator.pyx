@@ -1,6 +1,8 @@
 """Which sets of legs pay now, net of fees. Rules and readable twin: ``_pure.evaluator``."""
 
 cimport cython
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int32_t, int64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memmove, memset
@@ -26,6 +28,7 @@ cdef extern from *:
     void prefetch(const void* address) noexcept nogil
 
 cdef extern from "Python.h":
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
     int PyUnicode_CompareWithASCIIString(object text, const char* other)
 
 cdef enum:
@@ -64,19 +67,19 @@ cdef class Evaluator:
         self.is_immediate = bool(is_immediate)
         self.objects = []
         self.free_numbers = []
-        self.of_slot = <SlotForms*>calloc(self.table.capacity, sizeof(SlotForms))
-        if self.of_slot == NULL:
+        self.takers = <SlotForms*>calloc(2 * self.table.capacity, sizeof(SlotForms))
+        if self.takers == NULL:
             raise MemoryError
 
     def __dealloc__(self):
         cdef Py_ssize_t index
-        if self.of_slot != NULL:
-            for index in range(self.table.capacity):
-                free(self.of_slot[index].items)
+        if self.takers != NULL:
+            for index in range(2 * self.table.capacity):
+                free(self.takers[index].items)
         for index in range(self.form_room):
             free(self.forms[index])
         free(self.forms)
-        free(self.of_slot)
+        free(self.takers)
         free(self.changed)
 
     def add(self, form):
@@ -102,7 +105,7 @@ cdef class Evaluator:
             make_room(self, number)
             self.forms[number] = new_form(<int32_t>number, legs, count, payout * MICRO)
             for index in range(count):
-                append(&self.of_slot[legs[index].slot], self.forms[number])
+                append(&self.takers[side_taken(&legs[index])], self.forms[number])
         except MemoryError:
             forget(self, number, legs, count)
             self.free_numbers.append(number)
@@ -126,7 +129,7 @@ cdef class Evaluator:
         cdef list found
         if index < 0 or index >= self.table.capacity:
             return ()
-        found = self.find(<int32_t>index, now, None)
+        found = self.find(2 * index + 1, now, self.find(2 * index, now, None))
         return () if found is None else tuple(found)
 
     def apply_changes(self, changes, time_ms, received_ns):  # hot
@@ -135,27 +138,42 @@ cdef class Evaluator:
             raise TypeError(f"changes must be a list or tuple, not {type(changes).__name__}")
         cdef int64_t now = as_int64(received_ns)
         cdef Py_ssize_t slot, count = 0, index
-        cdef int flags
-        cdef list answers = [], found = None
-        for change in changes:
+        cdef int flags, state
+        cdef bint was_old, is_ask
+        cdef list found = None
+        # A copy: reading a change may run code that alters the caller's list.
+        cdef tuple messages = tuple(changes)
+        cdef tuple answers = PyTuple_New(len(messages))
+        for index in range(len(messages)):
+            change = messages[index]
             slot = self.table.c_slot(change.asset_id)
             flags = UNKNOWN_SLOT
             if slot >= 0:
-                prefetch(&self.of_slot[slot])
+                prefetch(&self.takers[2 * slot])
+                state = self.table.rows[slot].state
+                was_old = age_of(&self.table.rows[slot], now) > self.max_age_ns
+                side = change.side
                 flags = self.table.c_apply(
-                    slot, change.side, change.price, change.size, change.best_bid,
+                    slot, side, change.price, change.size, change.best_bid,
                     change.best_ask, time_ms, now,
                 )
-            answers.append(flags)
+            answer = flags
+            Py_INCREF(answer)
+            PyTuple_SET_ITEM(answers, index, answer)
             if flags > 0 and flags != STALE_EVENT:
-                count = note(self, count, <int32_t>slot)
+                # It is one of two, or nothing would have been applied.
+                is_ask = PyUnicode_GET_LENGTH(side) == 4
+                count = note(self, count, <int32_t>(2 * slot + is_ask))
+                # What may be traded again, or is young again, is news for the other side too.
+                if was_old or state != self.table.rows[slot].state:
+                    count = note(self, count, <int32_t>(2 * slot + (not is_ask)))
         for index in range(count):
             found = self.find(self.changed[index], now, found)
-        return tuple(answers), () if found is None else tuple(found)
+        return answers, () if found is None else tuple(found)
 
-    cdef list find(self, int32_t slot, int64_t now_ns, list found):  # hot
-        """Add the forms of a slot that pay; a list is made for the first of them."""
-        cdef SlotForms* forms = &self.of_slot[slot]
+    cdef list find(self, int64_t side, int64_t now_ns, list found):  # hot
+        """Add the forms that take a side and pay; a list is made for the first of them."""
+        cdef SlotForms* forms = &self.takers[side]
         cdef Candidate best
         cdef Verdict verdict
         cdef Py_ssize_t place
@@ -315,8 +333,12 @@ cdef inline int64_t least_fee(int64_t price_e4, const FormLeg* leg) noexcept nog
 
 
 cdef inline const Levels* side_of(PriceTable table, const FormLeg* leg) noexcept nogil:
+    return &table.sides[side_taken(leg)]
+
+
+cdef inline Py_ssize_t side_taken(const FormLeg* leg) noexcept nogil:
     """Return what the leg takes: a BUY the asks, a SELL the bids."""
-    return &table.sides[2 * leg.slot + 1 - leg.side]
+    return 2 * <Py_ssize_t>leg.slot + 1 - leg.side
 
 
 cdef inline int64_t age_of(const Row* row, int64_t now_ns) noexcept nogil:
@@ -401,12 +423,12 @@ cdef FormData* new_form(
     return form
 
 
-cdef Py_ssize_t note(Evaluator self, Py_ssize_t count, int32_t slot) except -1:
-    """Remember a changed slot, if it is not yet; return how many there are."""
+cdef Py_ssize_t note(Evaluator self, Py_ssize_t count, int32_t side) except -1:
+    """Remember a changed side, if it is not yet; return how many there are."""
     cdef Py_ssize_t room, index
     cdef void* changed
     for index in range(count):
-        if self.changed[index] == slot:
+        if self.changed[index] == side:
             return count
     if count == self.changed_room:
         room = 2 * self.changed_room if self.changed_room else FIRST_ROOM
@@ -414,7 +436,7 @@ cdef Py_ssize_t note(Evaluator self, Py_ssize_t count, int32_t slot) except -1:
         if changed == NULL:
             raise MemoryError
         self.changed, self.changed_room = <int32_t*>changed, room
-    self.changed[count] = slot
+    self.changed[count] = side
     return count + 1
 
 
@@ -437,7 +459,7 @@ cdef void forget(Evaluator self, Py_ssize_t number, const FormLeg* legs, Py_ssiz
     cdef SlotForms* forms
     cdef Py_ssize_t index, place
     for index in range(count):
-        forms = &self.of_slot[legs[index].slot]
+        forms = &self.takers[side_taken(&legs[index])]
         for place in range(forms.count):
             if forms.items[place].number == number:
                 forms.count -= 1

@@ -174,8 +174,8 @@ class Evaluator:
         "_max_size_micro",
         "_min_bps",
         "_min_profit_micro",
-        "_of_slot",
         "_table",
+        "_takers",
     )
 
     def __init__(
@@ -202,7 +202,8 @@ class Evaluator:
         self._immediate = int(bool(is_immediate))
         self._forms: list[_Watched | None] = []
         self._free: list[int] = []
-        self._of_slot: list[list[int]] = [[] for _ in range(table.capacity)]
+        # Who takes the bids, and who the asks, of each slot.
+        self._takers: list[tuple[list[int], list[int]]] = [([], []) for _ in range(table.capacity)]
         self._counts = dict.fromkeys(COUNTED, 0)
 
     def add(self, form: Any) -> int:
@@ -231,7 +232,7 @@ class Evaluator:
             number = len(self._forms)
             self._forms.append(watched)
         for leg in legs:
-            self._of_slot[leg.slot].append(number)
+            self._takers[leg.slot][1 - leg.side].append(number)
         return number
 
     def remove(self, number: SupportsIndex) -> None:
@@ -241,7 +242,7 @@ class Evaluator:
         if form is None:
             raise IndexError(f"no form has the number {index}")
         for leg in form.legs:
-            self._of_slot[leg.slot].remove(index)
+            self._takers[leg.slot][1 - leg.side].remove(index)
         self._forms[index] = None
         self._free.append(index)
 
@@ -252,18 +253,9 @@ class Evaluator:
         or that does not exist, has none.
         """
         index, now = checked_int64(slot), checked_int64(now_ns)
-        if not 0 <= index < len(self._of_slot):
+        if not 0 <= index < len(self._takers):
             return ()
-        found = []
-        for number in self._of_slot[index]:
-            form = self._forms[number]
-            assert form is not None  # noqa: S101 - remove() takes both away
-            verdict, one = self._look(number, form, now)
-            self._counts[verdict] += 1
-            if one is not None:
-                form.quiet_until_ns = min(now + self._cooldown_ns, _INT64_MAX)
-                found.append(one)
-        return tuple(found)
+        return (*self._find(index, 0, now), *self._find(index, 1, now))
 
     def apply_changes(
         self,
@@ -286,14 +278,18 @@ class Evaluator:
         flags : tuple of int
             Of each change: flags, or a fault.
         found : tuple of Found
-            As :meth:`touched` returns them, of each changed slot once, all changes applied.
+            Of the forms that take a side that was changed, each side once, all changes applied.
+            Both sides, where a book may be traded again or is young again.
         """
         if not isinstance(changes, list | tuple):
             raise TypeError(f"changes must be a list or tuple, not {type(changes).__name__}")
         now = checked_int64(received_ns)
-        answers, slots = [], {}
+        answers = []
+        changed: dict[tuple[int, int], None] = {}
         for change in changes:
             slot = self._table.slot(change.asset_id)
+            row = self._table._rows[max(slot, 0)]
+            state, was_old = row.state, _age(row, now) > self._max_age_ns
             flags = self._table.apply_change(
                 slot,
                 change.side,
@@ -306,8 +302,11 @@ class Evaluator:
             )
             answers.append(flags)
             if flags > 0 and flags != STALE_EVENT:
-                slots[slot] = None
-        found = [one for slot in slots for one in self.touched(slot, now)]
+                is_ask = int(change.side != "BUY")
+                changed[slot, is_ask] = None
+                if was_old or state != row.state:
+                    changed[slot, 1 - is_ask] = None
+        found = [one for slot, side in changed for one in self._find(slot, side, now)]
         return tuple(answers), tuple(found)
 
     def counts(self) -> dict[str, int]:
@@ -322,6 +321,19 @@ class Evaluator:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an Evaluator lives in one process: it cannot be pickled or copied")
+
+    def _find(self, slot: int, side: int, now: int) -> list[Found]:
+        """Return the forms that take a side of a book and pay."""
+        found = []
+        for number in self._takers[slot][side]:
+            form = self._forms[number]
+            assert form is not None  # noqa: S101 - remove() takes both away
+            verdict, one = self._look(number, form, now)
+            self._counts[verdict] += 1
+            if one is not None:
+                form.quiet_until_ns = min(now + self._cooldown_ns, _INT64_MAX)
+                found.append(one)
+        return found
 
     def _look(self, number: int, form: _Watched, now: int) -> tuple[str, Found | None]:
         if now < form.quiet_until_ns:
@@ -417,7 +429,7 @@ class Evaluator:
 
 
 def _age(row: Any, now_ns: int) -> int:
-    return min(max(0, now_ns - row.received_ns), _INT64_MAX)
+    return min(max(0, now_ns - int(row.received_ns)), _INT64_MAX)
 
 
 def _cost(walk: _Walk, size_micro: int) -> int:

@@ -72,6 +72,7 @@ def build_signal(found: Found, now_ms: int) -> Signal:
 
 def _arb_maker(form: Form) -> _Maker:
     quotes = [_quote(leg) for leg in form.legs]
+    of_parent, of_upper, of_child = quotes
     parent, upper, child = (
         Mould(
             quote,
@@ -86,7 +87,9 @@ def _arb_maker(form: Form) -> _Maker:
     cast = Mould(
         ArbSignal(
             form.strategy or "",
-            *quotes,
+            of_parent,
+            of_upper,
+            of_child,
             group_key=form.group_key,
             event_slug=form.event_slug,
             crypto=form.crypto,

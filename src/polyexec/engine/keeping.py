@@ -130,21 +130,19 @@ class BookKeeper:
         now_ms: int,
         received_ns: int,
     ) -> bool:
-        """Apply what came in one frame of a connection; return whether it had news of books."""
+        """Apply what came in one frame of a connection; return whether any book took it in."""
         self._now_s = now_s
+        before = self.counts.changes + self.counts.books
         self.table.horizon_ms = now_ms + self._settings.ahead_ms
-        is_news = False
         for event in events:
             self.counts.events += 1
             if type(event) is PriceChanges:
-                is_news = True
                 self._take_changes(event, owner, received_ns)
             elif type(event) is BookEvent:
-                is_news = True
                 self._take_book(event, owner, received_ns)
             else:
                 self._take_other(event, owner)
-        return is_news
+        return self.counts.changes + self.counts.books > before
 
     def _take_changes(self, event: PriceChanges, owner: int, received_ns: int) -> None:
         time_ms = parse_time_ms(event.timestamp)
@@ -155,7 +153,6 @@ class BookKeeper:
             if token is None or token.owner != owner:
                 counts.foreign += 1
                 continue
-            token.heard_s = self._now_s
             flags = apply(
                 token.slot,
                 change.side,
@@ -175,6 +172,7 @@ class BookKeeper:
                 counts.old += 1
             else:
                 counts.changes += 1
+                token.heard_s = self._now_s
                 self._note(token, change, event, time_ms)
                 if flags:
                     touched.append((token, flags))
@@ -210,7 +208,6 @@ class BookKeeper:
             time_ms=time_ms,
             received_ns=received_ns,
         )
-        token.heard_s = self._now_s
         if flags < 0:
             token.asked_s = 0.0  # this was the answer
             return self.doubt(token, _kind_of(flags))
@@ -218,6 +215,7 @@ class BookKeeper:
             self.counts.old += 1
             return None
         self.counts.books += 1
+        token.heard_s = self._now_s
         token.tick_e4 = tick_e4
         token.tick_size = event.tick_size or token.tick_size
         token.last_trade, token.traded = event.last_trade_price, ()
