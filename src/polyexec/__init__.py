@@ -6,7 +6,7 @@ Importing it starts nothing: no thread, no loop policy, no file, no connection. 
 is loaded when it is first used.
 """
 
-from polyexec import paper, sync
+from polyexec import backtest, paper, sync
 from polyexec.build import build_info
 from polyexec.clob.client import ClobClient
 from polyexec.clob.gamma import GammaClient
@@ -154,6 +154,7 @@ __all__ = [
     "VenueModeChange",
     "VenueModeError",
     "apply_slippage",
+    "backtest",
     "build_info",
     "decode_signal",
     "deposit_wallet",

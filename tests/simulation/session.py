@@ -19,6 +19,7 @@ import msgspec
 
 import polyexec as px
 from polyexec.account import build_signer
+from polyexec.backtest.loop import VirtualClock, run_virtual
 from polyexec.core.groups import LegGroup
 from polyexec.core.journal import Intent, Signed, account_of
 from polyexec.core.ports import Journal
@@ -26,7 +27,6 @@ from polyexec.journal.wal import open_journal
 from tests.quiet import quiet
 from tests.simulation.checker import Checker
 from tests.simulation.journals import KilledError, MortalJournal
-from tests.simulation.loop import VirtualClock, run_virtual
 from tests.simulation.venue import SimulatedExchange, SimulatedVenue
 from tests.unit.journals import MemoryJournal
 

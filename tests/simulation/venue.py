@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 import polyexec as px
+from polyexec.backtest.loop import VirtualClock
 from polyexec.clob import wire
 from polyexec.clob.venue import own_fills
 from polyexec.core.auth import L2Signer
@@ -23,7 +24,6 @@ from polyexec.paper import PaperExchange, Request
 from polyexec.paper.exchange import Exchange
 from polyexec.paper.routes import Router
 from tests.simulation.checker import Checker
-from tests.simulation.loop import VirtualClock
 
 BEFORE = (  # the exchange does not see the order
     "never_sent",

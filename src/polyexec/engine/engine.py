@@ -32,7 +32,7 @@ from polyexec.signals import Signal
 if TYPE_CHECKING:
     from polyexec.paper import PaperExchange
 
-__all__ = ["Engine", "EngineCounts"]
+__all__ = ["Engine", "EngineCounts", "build_evaluator"]
 
 _log = logging.getLogger("polyexec.engine")
 
@@ -116,16 +116,7 @@ class Engine:
         self._tap = tap
         self._refresh_interval_s = refresh_interval_s
         self._table = PriceTable(capacity)
-        age_ms = config.limits.max_quote_age_ms
-        self._evaluator = Evaluator(
-            self._table,
-            min_profit_micro=math.ceil(config.min_profit_abs * 1_000_000),
-            min_profit_bps=math.ceil(config.min_profit_bps),
-            cooldown_ns=config.opportunity_timeout_ms * 1_000_000,
-            max_size_micro=config.default_size_micro,
-            max_age_ns=(_MAX_AGE_MS if age_ms is None else age_ms) * 1_000_000,
-            is_immediate=config.order_type.is_immediate,
-        )
+        self._evaluator = build_evaluator(self._table, config)
         self._builder = SignalBuilder()
         self._numbers: dict[Form, int] = {}
         self._wanted: Counter[TokenId] = Counter()
@@ -418,3 +409,17 @@ class Engine:
         while True:
             await asyncio.sleep(_EXPIRE_S)
             self._apply(groups.expire())
+
+
+def build_evaluator(table: PriceTable, config: ExecutorConfig) -> Evaluator:
+    """Return an evaluator over ``table`` with the thresholds of ``config``; a replay has it too."""
+    age_ms = config.limits.max_quote_age_ms
+    return Evaluator(
+        table,
+        min_profit_micro=math.ceil(config.min_profit_abs * 1_000_000),
+        min_profit_bps=math.ceil(config.min_profit_bps),
+        cooldown_ns=config.opportunity_timeout_ms * 1_000_000,
+        max_size_micro=config.default_size_micro,
+        max_age_ns=(_MAX_AGE_MS if age_ms is None else age_ms) * 1_000_000,
+        is_immediate=config.order_type.is_immediate,
+    )

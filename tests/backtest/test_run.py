@@ -1,0 +1,151 @@
+"""A replay runs the live code: same digest, real fills, clear refusals."""
+
+import ast
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import polyexec as px
+from benchmarks import market
+from polyexec.backtest import run, sweep
+from polyexec.backtest.stream import Coverage, Stamped
+
+START_MS = 1_790_000_000_000
+
+
+class Recorded:
+    """Snapshots of a generated market in which one market in forty is out of line."""
+
+    name, truth = "generated", "L2"
+
+    def __init__(self, trios: int = 80, *, is_partial: bool = False, rounds: int = 2) -> None:
+        self.trios, self.is_partial, self.rounds = trios, is_partial, rounds
+
+    def events(self) -> Iterator[Stamped]:
+        books = market.watched(self.trios).books
+        for step in range(self.rounds):
+            now = START_MS + 1000 * step
+            for token, (bids, asks) in books.items():
+                event = {
+                    "event_type": "book",
+                    "asset_id": token,
+                    "timestamp": str(now),
+                    "tick_size": "0.001",
+                    "bids": _levels(bids),
+                    "asks": _levels(asks),
+                }
+                yield Stamped(received_ns=now * 10**6, frame=json.dumps(event).encode())
+
+    def coverage(self) -> Coverage:
+        return Coverage(is_partial=self.is_partial, detail="12 of 24 hours")
+
+
+def _levels(levels: list[tuple[int, int]]) -> list[dict[str, str]]:
+    return [
+        {"price": market.text(price, 4), "size": market.text(size, 6)} for price, size in levels
+    ]
+
+
+def forms() -> list:
+    return market.watched(80).forms
+
+
+SETTINGS = {"order_type": "FOK", "opportunity_timeout_ms": 0}
+CONFIG = px.ExecutorConfig(private_key="1" * 64, **SETTINGS)
+
+
+def play(**arguments):
+    return run(None, Recorded(), forms=forms(), config=CONFIG, **arguments)
+
+
+def test_trades_and_gives_the_same_digest_again() -> None:
+    first, again = play(), play()
+    assert any(leg.filled_micro for leg in first.legs)
+    assert first.digest == again.digest == play(seed=7).digest
+    assert first.balance_micro < first.balance_before_micro
+
+
+def test_other_latency_is_another_run() -> None:
+    assert play(latency_ms=(0, 0)).digest != play(latency_ms=(300, 300)).digest
+
+
+def test_fills_at_or_better_than_the_limit_and_pays_no_more_than_the_money() -> None:
+    report = play(balance=30)
+    bought = [leg for leg in report.legs if leg.side == "BUY" and leg.filled_micro]
+    assert all(leg.paid_micro * 10_000 <= leg.filled_micro * leg.price_e4 for leg in bought)
+    assert report.balance_micro >= 0
+
+
+def test_a_sweep_over_processes_is_the_sweep_here() -> None:
+    grid = [{"latency_ms": (ms, ms)} for ms in (0, 50, 300)]
+    here = sweep(grid, Recorded(), forms=forms(), config=SETTINGS)
+    with ProcessPoolExecutor(2) as pool:
+        there = sweep(grid, Recorded(), executor=pool, forms=forms(), config=SETTINGS)
+    assert here == there
+
+
+def test_a_callable_sees_books_and_trades() -> None:
+    form = forms()[0]
+    leg = form.legs[0]
+
+    def buy_once(books, now_ms):
+        ask = books.top(leg.token_id).best_ask_e4
+        if not ask or done:
+            return None
+        done.append(now_ms)
+        return px.LegsSignal(
+            [px.Leg(leg.token_id, "BUY", ask / 10_000, 10, "FOK", tick_size="0.001",
+                    fee_rate="0.07")]
+        )  # fmt: skip
+
+    done: list[int] = []
+    report = run(buy_once, Recorded(), forms=[form], config=CONFIG)
+    assert [one.filled_micro >= 10_000_000 for one in report.legs] == [True]
+    assert report.unresolved[0][0] == leg.token_id
+
+
+def test_stop_gives_a_partial_report_that_says_so() -> None:
+    stop = threading.Event()
+    stop.set()
+    report = run(None, Recorded(), forms=forms(), config=CONFIG, stop=stop)
+    assert report.is_cancelled
+    assert "cancelled" in str(report)
+
+
+def test_a_partial_day_is_told() -> None:
+    report = run(None, Recorded(is_partial=True), forms=forms(), config=CONFIG)
+    assert report.partial == ("generated: 12 of 24 hours",)
+    assert "12 of 24 hours" in report._repr_html_()
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(px.InputError, match="forms"):
+        run(None, Recorded(), forms=[])
+    with pytest.raises(px.InputError, match="no event"):
+        run(None, Recorded(rounds=0), forms=forms())
+    with pytest.raises(px.InputError, match="no snapshot"):
+        run(None, Recorded(0 + 1), forms=forms()[-1:])
+    with pytest.raises(px.InputError, match="latency_ms"):
+        play(latency_ms=(-1, 0))
+    with pytest.raises(px.InputError, match="strategy"):
+        run("mine", Recorded(), forms=forms())
+
+
+def test_nothing_here_prices_sizes_gates_or_keeps_a_ledger_of_its_own() -> None:
+    forbidden = ("gate", "ledger", "sizing", "pricing", "evaluator", "pipeline")
+    for path in (Path(px.__file__).parent / "backtest").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                assert not any(word in node.name.lower() for word in forbidden), (path, node.name)
+            if isinstance(node, ast.ImportFrom):
+                parts = (node.module or "").split(".")
+                assert parts[:2] != ["polyexec", "demo"]
+                assert not set(forbidden) & set(parts), (path, node.module)
+
+
+def test_decides_at_the_time_of_the_data() -> None:
+    assert play().trades[0].time_ms == START_MS == play().first_ms
