@@ -24,8 +24,8 @@ class Target:
     what: str
     row: str
     against: str | Sequence[str]
-    """``FLOOR``, ``P99``, ``MEDIAN`` (microseconds, no ratio), or contestants of the row; of several,
-    the quickest counts."""
+    """``FLOOR``, ``P99``, ``MEDIAN`` (in microseconds), or contestants of the row; of several, the
+    quickest counts."""
     at_most: float | None = None
     at_least: float | None = None
 
