@@ -27,7 +27,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance wire-soak engine-storm clean faults
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm clean faults
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -108,6 +108,9 @@ groups-exhaustive: $(DEV) ## Check exposure and worst loss of every way a group 
 
 conformance: $(DEV) ## Compare both HTTP/2 framings: STREAMS=1000000 SEED=7; one case again: ARGS="--case 7:42"
 	@$(PY) -m tests.conformance.run --streams $(STREAMS) --seed $(SEED) $(ARGS)
+
+feed-soak: $(DEV) ## Follow a day of market feed with every fault on the way: ARGS="--hours 24 --seed 1"
+	@$(PY) -m tests.feed_soak.run --seed $(SEED) $(ARGS)
 
 wire-soak: $(DEV) ## Post over rotating connections and count what is left: POSTS=1000000 SEED=1
 	@$(PY) -m tests.wire_soak.run --posts $(POSTS) --seed $(SEED) $(ARGS)

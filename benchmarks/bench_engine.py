@@ -1,18 +1,26 @@
 """The market engine: a frame in, the sets that pay now out."""
 
+from collections.abc import Callable
 from time import monotonic_ns as now_ns
 from typing import Any
 
 import msgspec
 
-from benchmarks import market
+from benchmarks import inputs, market
 from benchmarks.baselines import engine as plain
+from benchmarks.bench_wire import Paced
 from benchmarks.harness import Row
 from polyexec import _impl
+from polyexec.core.market_events import decode_frame
 from polyexec.core.opportunities import SignalBuilder
+from polyexec.engine.following import FeedSettings
+from polyexec.engine.keeping import BookKeeper
 from polyexec.enums import Side
+from polyexec.models import TokenId
+from polyexec.signals import Signal
 
 FRAMES = 400
+NOW_MS = inputs.TIMESTAMP_MS + 1_000
 BURST = 100
 PLAIN = "orjson and dicts"
 SETTINGS = {
@@ -70,6 +78,40 @@ class Engine:
         return found
 
 
+class Fed(Engine):
+    """The same behind the feed's own keeper: doubts, staleness and hashes are kept up too."""
+
+    def __init__(
+        self,
+        watched: market.Watched,
+        settings: dict[str, int] = SETTINGS,
+        submit: Callable[[Signal], object] | None = None,
+    ) -> None:
+        super().__init__(watched, settings)
+        self.submit = submit
+        self.builder = SignalBuilder()
+        self.keeper = BookKeeper(
+            self.table, FeedSettings(), on_touched=self.on_touched, on_wanted=lambda _: None
+        )
+        for token in watched.books:
+            followed = self.keeper.follow(TokenId(token), 0)
+            followed.is_loaded = True
+
+    def on_touched(self, slot: int) -> None:
+        for found in self.evaluator.touched(slot, now_ns()):
+            if self.submit is not None:
+                self.submit(self.builder.build(found, NOW_MS))
+
+    def on_frame(self, frame: bytes) -> tuple[Any, ...]:
+        received = now_ns()
+        took = self.keeper.take(
+            decode_frame(frame), owner=0, now_s=0.0, now_ms=NOW_MS, received_ns=received
+        )
+        if not took:
+            raise ValueError(f"not taken: {self.keeper.counts}")
+        return ()
+
+
 def rows() -> list[Row]:
     watched = market.watched(500)
     frames = market.frames(watched.pairs, watched.books, FRAMES)
@@ -88,8 +130,20 @@ def rows() -> list[Row]:
             },
             check=lambda: check(watched, frames),
         ),
+        Row(
+            "engine_feed_100_price_changes",
+            "the same through the live feed's keeper, which also doubts books, keeps up what "
+            "hashes need and notes who was heard",
+            plain.player(Fed(watched), frames, BURST),
+            {
+                PLAIN: plain.player(
+                    plain.Engine(watched.books, watched.forms, SETTINGS), frames, BURST
+                )
+            },
+        ),
         *_by_count(),
         _find_row(watched),
+        _submit_row(),
     ]
 
 
@@ -118,6 +172,41 @@ def _by_count() -> list[Row]:
             plain.player(Engine(watched), everywhere, BURST),
         ),
     ]
+
+
+def _submit_row() -> Row:
+    """Return what lies between a frame and the call of ``submit``, for one that makes a set pay."""
+    watched = market.watched(10)
+    child = watched.pairs[-1]
+    books = {
+        token: ({price: size for price, size in bids}, {price: size for price, size in asks})
+        for token, (bids, asks) in watched.books.items()
+    }
+    size = 500_000_000
+    # Nobody quotes the child, so that a bid in the middle crosses nothing.
+    books[child[market.YES]] = ({100: size}, {9_900: size})
+    books[child[market.NO]] = ({100: size}, {9_900: size})
+    for token, (bids, asks) in books.items():
+        watched.books[token] = sorted(bids.items()), sorted(asks.items(), reverse=True)
+    pays = market._frame(books, child, 0, 6_000, size)
+    ends = market._frame(books, child, 0, 6_000, 0)
+    submitted: list[Signal] = []
+    engine = Fed(watched, SETTINGS | {"cooldown_ns": 0}, submitted.append)
+
+    def frame() -> None:
+        submitted.clear()
+        engine.on_frame(pays)
+
+    def ended() -> None:
+        assert submitted
+        engine.on_frame(ends)
+
+    return Row(
+        "engine_frame_to_submit",
+        "one price_change frame that makes sets pay, from its bytes to the calls of submit: "
+        "decode, apply, evaluate, signals",
+        Paced(frame, ended),
+    )
 
 
 def _find_row(watched: market.Watched) -> Row:

@@ -14,9 +14,8 @@ import msgspec
 from benchmarks import inputs
 from benchmarks.harness import Row
 from polyexec import _impl
-from polyexec.core.candidates import PricingPolicy, Skip, price_signal, priced_legs
+from polyexec.core.candidates import PricingPolicy, Skip, price_signal
 from polyexec.core.journal import Close, Intent, IntentLeg, account_of, rebuild
-from polyexec.core.ledger import COLLATERAL
 from polyexec.enums import OrderType
 from polyexec.journal.wal import open_journal
 from polyexec.models import Leg
@@ -65,13 +64,8 @@ def _legs() -> tuple[IntentLeg, ...]:
     table = price_signal(LegsSignal(wanted), policy)
     assert not isinstance(table, Skip)
     return tuple(
-        IntentLeg(
-            priced=leg,
-            salt=order.salt or 0,
-            asset=COLLATERAL,
-            reserved_micro=leg.reserve_micro,
-        )
-        for leg, order in zip(priced_legs(table), inputs.orders(), strict=True)
+        IntentLeg(leg.token_id, leg.market_slug, table.row(index), order.salt or 0)
+        for index, (leg, order) in enumerate(zip(table.sources, inputs.orders(), strict=True))
     )
 
 

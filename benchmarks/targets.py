@@ -12,9 +12,13 @@ MEDIAN = "median"
 
 OFFICIAL = "py-clob-client-v2"
 OFFICIAL_NATIVE = "py-clob-client-v2, no coincurve"
+UNIFIED = "polymarket-client"
+C_FLOOR = "C, prebuilt frames over OpenSSL"
+HTTPX = "httpx, HTTP/2, sync"
 _PLAN = "plan_3_legs_deterministic"
 _FRAMES = "engine_100_price_changes"
 _PREPARED = "plan_3_legs_prepared"
+_CLIENTS = (OFFICIAL, UNIFIED)
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,10 @@ class Target:
     what: str
     row: str
     against: str | Sequence[str]
-    """``FLOOR``, ``P99``, ``MEDIAN`` (in microseconds), or contestants of the row; of several, the
-    quickest counts."""
+    """``FLOOR``, ``P99``, ``MEDIAN`` (microseconds, no ratio), or contestants of the row; of
+    several, the quickest counts."""
+    inverse: bool = False
+    """The bound is on ours by theirs, not on theirs by ours."""
     at_most: float | None = None
     at_least: float | None = None
 
@@ -46,9 +52,10 @@ class Target:
             floor = row["floor"]
             return float(row["median_us"] / floor["median_us"]) if floor else None
         names = [self.against] if isinstance(self.against, str) else self.against
-        return min(
+        ratio = min(
             (row["peers"][name]["ratio"] for name in names if name in row["peers"]), default=None
         )
+        return 1 / ratio if ratio and self.inverse else ratio
 
     def holds(self, ratio: float) -> bool:
         """Return True when a ratio keeps the promise."""
@@ -68,8 +75,18 @@ TARGETS = (
     Target("eth-account's typed-data hash / ours", "order_digest", "eth-account", at_least=60),
     Target("py-clob-client-v2's L2 headers / ours", "l2_headers_batch", OFFICIAL, at_least=1.3),
     Target("py-clob-client-v2's amounts of a leg / ours", "leg_amounts", OFFICIAL, at_least=15),
+    Target("write / C floor", "wire_write", C_FLOOR, at_most=2.2, inverse=True),
+    Target("httpx / write", "wire_write", HTTPX, at_least=40),
+    Target("round trip / C floor", "wire_round_trip", C_FLOOR, at_most=2.2, inverse=True),
+    Target("httpx / round trip", "wire_round_trip", HTTPX, at_least=8),
+    Target("CPU of a request / C floor", "wire_cpu", C_FLOOR, at_most=4, inverse=True),
+    Target("submit / three raw signatures", "submit_deterministic", FLOOR, at_most=1.45),
+    Target("submit, prepared / ONE raw signature", "submit_prepared", FLOOR, at_most=1.25),
+    Target("official clients / submit", "submit_deterministic", _CLIENTS, at_least=18),
+    Target("official clients / submit, prepared", "submit_prepared", _CLIENTS, at_least=60),
     Target("plain Python / 100 price_change frames", _FRAMES, "orjson and dicts", at_least=8),
     Target("us of 100 frames: 200 changes at 100,000 a second", _FRAMES, MEDIAN, at_most=2000),
+    Target("us from a frame to submit", "engine_frame_to_submit", MEDIAN, at_most=25),
     Target("10 watched trios / 10,000", "engine_10000_trios", "10 trios", at_least=1 / 1.1),
     Target("p99 / median of the plan", _PLAN, P99, at_most=3),
     Target("p99 / median of the prepared plan", _PREPARED, P99, at_most=3),

@@ -24,6 +24,7 @@ LAYERS = {
         "results",
         "secret",
         "settings",
+        "signal_json",
         "signals",
     },
     2: {"core"},
@@ -49,7 +50,7 @@ LAYERS = {
         "engine",
         "backtest",
     },
-    5: {"cli", "demo", "doctor", "__main__"},
+    5: {"bot", "cli", "demo", "doctor", "__main__"},
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 # polyexec/__init__.py only re-exports; nothing inside may go through it.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import httpx
 from py_clob_client_v2.client import ClobClient
 from py_clob_client_v2.clob_types import (
     ApiCreds,
@@ -14,6 +15,7 @@ from py_clob_client_v2.clob_types import (
 )
 from py_clob_client_v2.config import get_contract_config
 from py_clob_client_v2.headers.headers import create_level_2_headers
+from py_clob_client_v2.http_helpers import helpers
 from py_clob_client_v2.order_builder.builder import OrderBuilder
 from py_clob_client_v2.order_utils.exchange_order_builder_v2 import ExchangeOrderBuilderV2
 from py_clob_client_v2.order_utils.model.order_data_v2 import (
@@ -33,6 +35,7 @@ __all__ = [
     "build_hmac_signature",
     "headers",
     "limit_amounts",
+    "posting",
     "requests",
     "signed",
     "signing",
@@ -85,12 +88,7 @@ def headers(text: str, timestamp: int) -> Callable[[], dict[str, str]]:
 
 def requests() -> Callable[[], inputs.Request]:
     """Return the client's create x 3 and post, up to where it would open a connection."""
-    client = ClobClient(
-        "http://127.0.0.1:9",
-        137,
-        key=inputs.PRIVATE_KEY,
-        creds=ApiCreds(inputs.OWNER, inputs.SECRET, inputs.PASSPHRASE),
-    )
+    client = _client("http://127.0.0.1:9")
     sent: list[inputs.Request] = []
 
     def post(_url: str, headers: dict[str, str], data: str) -> None:
@@ -99,21 +97,47 @@ def requests() -> Callable[[], inputs.Request]:
         ]
 
     client._post = post
+    submit = _submit(client)
+
+    def call() -> inputs.Request:
+        submit()
+        return sent[0]
+
+    return call
+
+
+def posting(url: str, http: httpx.Client) -> Callable[[], None]:
+    """Return the client's create x 3 and post to a server, over this connection of its own kind."""
+    helpers._http_client.close()
+    helpers._http_client = http
+    return _submit(_client(url))
+
+
+def _client(url: str) -> ClobClient:
+    client = ClobClient(
+        url,
+        137,
+        key=inputs.PRIVATE_KEY,
+        creds=ApiCreds(inputs.OWNER, inputs.SECRET, inputs.PASSPHRASE),
+    )
     client.get_version = lambda: 2
-    options = PartialCreateOrderOptions(tick_size="0.01", neg_risk=False)
     # What else the client would ask the exchange for; it keeps the answer.
     client._ClobClient__tick_sizes = dict.fromkeys(inputs.TOKENS, "0.01")
+    return client
+
+
+def _submit(client: ClobClient) -> Callable[[], None]:
+    options = PartialCreateOrderOptions(tick_size="0.01", neg_risk=False)
     legs = [
         (token, float(price), float(inputs.SIZE))
         for token, price in zip(inputs.TOKENS, inputs.PRICES, strict=True)
     ]
 
-    def call() -> inputs.Request:
+    def call() -> None:
         orders = [
             client.create_order(OrderArgsV2(token, price, size, "BUY"), options)
             for token, price, size in legs
         ]
         client.post_orders([PostOrdersV2Args(order) for order in orders])
-        return sent[0]
 
     return call

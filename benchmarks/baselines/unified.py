@@ -28,6 +28,23 @@ class _NoNetwork:
 
 def requests() -> Callable[[], inputs.Request]:
     """Return the client's create x 3, body and headers, up to where it would open a connection."""
+    network = _NoNetwork()
+    submit = _submit(network)
+
+    def call() -> inputs.Request:
+        submit()
+        body, headers = network.last
+        return inputs.Request(body, headers["POLY_TIMESTAMP"], headers["POLY_SIGNATURE"])
+
+    return call
+
+
+def posting(http: httpx.Client) -> Callable[[], None]:
+    """Return the client's create x 3 and post, over this connection of its own kind."""
+    return _submit(http)
+
+
+def _submit(http: Any) -> Callable[[], None]:
     account = px.OrderSigner(inputs.PRIVATE_KEY)
     # Its public constructor asks the exchange whether the credentials are live.
     client = SecureClient._create(
@@ -50,18 +67,15 @@ def requests() -> Callable[[], inputs.Request]:
         context.order_metadata._conditions.set(token, "condition")
     transport = context.secure_clob
     transport.close()
-    network = _NoNetwork()
-    transport._client = network
+    transport._client = http
     legs = list(zip(inputs.TOKENS, inputs.PRICES, strict=True))
 
-    def call() -> inputs.Request:
+    def call() -> None:
         orders = [
             client.create_limit_order(token_id=token, price=price, size=inputs.SIZE, side="BUY")
             for token, price in legs
         ]
         path, payload = build_post_orders_request(orders, owner_api_key=inputs.OWNER)
         transport._request("POST", path, json=payload)
-        body, headers = network.last
-        return inputs.Request(body, headers["POLY_TIMESTAMP"], headers["POLY_SIGNATURE"])
 
     return call

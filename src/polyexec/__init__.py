@@ -9,12 +9,14 @@ is loaded when it is first used.
 from polyexec import paper, sync
 from polyexec.build import build_info
 from polyexec.clob.client import ClobClient
+from polyexec.clob.gamma import GammaClient
 from polyexec.clob.user_channel import ChannelCounts, UserChannel, UserEvents
 from polyexec.clob.venue import ClobVenue
 from polyexec.clocks import SystemClock
 from polyexec.config import ExecutorConfig, Secret
 from polyexec.core.amounts import apply_slippage, limit_amounts, market_amounts, taker_fee
 from polyexec.core.auth import ApiCredentials, l1_headers, l2_signature
+from polyexec.core.forms import Form, FormLeg
 from polyexec.core.orders import Amounts, Order, SignedOrder, encode_order, encode_orders
 from polyexec.core.ports import (
     Answer,
@@ -30,6 +32,9 @@ from polyexec.core.ports import (
 from polyexec.core.signer import OrderSigner
 from polyexec.core.venue_mode import VenueModeChange
 from polyexec.core.wallets import deposit_wallet, proxy_wallet, safe_wallet
+from polyexec.engine.engine import Engine, EngineCounts
+from polyexec.engine.following import FeedCounts, FeedSettings
+from polyexec.engine.groups import GroupBook, GroupChange
 from polyexec.enums import (
     Generation,
     GroupStep,
@@ -66,6 +71,7 @@ from polyexec.models import ConditionId, Leg, Market, OrderId, Quote, TokenId, T
 from polyexec.policies import GroupPolicy, RiskLimits
 from polyexec.reconciliation import Reconciliation
 from polyexec.results import Latency, LegResult, TradeResult
+from polyexec.signal_json import decode_signal, encode_signal
 from polyexec.signals import ArbSignal, LegsSignal, Signal
 from polyexec.submission import Submission
 
@@ -82,10 +88,19 @@ __all__ = [
     "Clock",
     "ConditionId",
     "ConfigError",
+    "Engine",
+    "EngineCounts",
     "Executor",
     "ExecutorConfig",
+    "FeedCounts",
+    "FeedSettings",
     "Fill",
+    "Form",
+    "FormLeg",
+    "GammaClient",
     "Generation",
+    "GroupBook",
+    "GroupChange",
     "GroupPolicy",
     "GroupStep",
     "GuardedVenue",
@@ -140,9 +155,11 @@ __all__ = [
     "VenueModeError",
     "apply_slippage",
     "build_info",
+    "decode_signal",
     "deposit_wallet",
     "encode_order",
     "encode_orders",
+    "encode_signal",
     "l1_headers",
     "l2_signature",
     "limit_amounts",

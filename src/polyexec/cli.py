@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polyexec.account import build_signer
 from polyexec.build import build_info
-from polyexec.config import ExecutorConfig
+from polyexec.config import DEFAULT_WS_URL, ExecutorConfig
 from polyexec.core.amounts import limit_amounts, market_amounts
 from polyexec.core.orders import Amounts, Order, encode_order
 from polyexec.enums import Generation, OrderType
@@ -56,6 +56,21 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--dotenv", type=Path, help="read settings from this file too")
     doctor.set_defaults(run=_doctor)
 
+    run = commands.add_parser(
+        "run", help="watch the markets and trade them: what ENGINE_MODE and EXECUTOR_MODE say"
+    )
+    run.add_argument("--paper", action="store_true", help="both on an embedded paper exchange")
+    run.add_argument("--seconds", type=float, help="stop after so long; otherwise at Ctrl-C")
+    run.add_argument("--seed", type=int, default=1, help="of the paper exchange's market")
+    run.add_argument(
+        "--signals", default="-", help="with ENGINE_MODE=off: file of JSON signals, - for stdin"
+    )
+    run.add_argument(
+        "--on-exit", choices=("cancel", "keep"), default="cancel", help="what of open orders"
+    )
+    run.add_argument("--dotenv", type=Path, help="read settings from this file too")
+    run.set_defaults(run=_run)
+
     sign = commands.add_parser("sign", help="sign an order and print the body of POST /order")
     _add_order_arguments(sign)
     sign.set_defaults(run=_sign)
@@ -65,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_order_arguments(submit)
     submit.set_defaults(run=_submit)
+
+    record = commands.add_parser("record", help="write down what the market channel sends")
+    record.add_argument("--tokens", nargs="+", default=[], metavar="ID", help="token ids")
+    record.add_argument("--tokens-file", type=Path, help="token ids, one a line")
+    record.add_argument("--out", type=Path, required=True, help="folder of the files")
+    record.add_argument("--rotate-minutes", type=float, default=60.0, help="until the next file")
+    record.add_argument("--url", default=DEFAULT_WS_URL, help="root of the channels")
+    record.set_defaults(run=_record)
 
     build = commands.add_parser("build-info", help="which compiled parts and libraries are in use")
     build.set_defaults(run=_build_info)
@@ -99,6 +122,26 @@ def _doctor(options: argparse.Namespace) -> int:
     diagnosis = examine_environment(options.dotenv)
     print(diagnosis.to_json() if options.json else diagnosis)
     return 0 if diagnosis.is_well else 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run until told to stop; REAL_TRADING_ENABLED must say true for a live executor to trade."""
+    from polyexec.bot import read_lines, run_bot  # noqa: PLC0415  it loads what others do not
+
+    config = ExecutorConfig.from_env(dotenv=options.dotenv)
+    if options.paper:
+        config = config.replace(engine_mode="paper", executor_mode="paper")
+    summary = asyncio.run(
+        run_bot(
+            config,
+            seconds=options.seconds,
+            seed=options.seed,
+            lines=read_lines(options.signals),
+            on_exit=options.on_exit,
+        )
+    )
+    print(summary.last_line())
+    return 0
 
 
 def _sign(options: argparse.Namespace) -> int:
@@ -155,6 +198,16 @@ def _submit(options: argparse.Namespace) -> int:
         error = f" ({one.error})" if one.error else ""
         print(f"{one.state} {one.order_id} filled {one.filled_size} of {one.size}{error}")
     return 0 if result.success else 1
+
+
+def _record(options: argparse.Namespace) -> int:
+    """Needs no account: the market channel is public."""
+    from polyexec.engine.record import read_tokens, record  # noqa: PLC0415  needed here only
+
+    tokens = read_tokens(options.tokens, options.tokens_file)
+    rotate_s = 60 * options.rotate_minutes
+    print(asyncio.run(record(options.url, tokens, options.out, rotate_s=rotate_s)))
+    return 0
 
 
 def _build_info(options: argparse.Namespace) -> int:

@@ -39,6 +39,7 @@ SellPolicy: TypeAlias = Literal["skip", "buy_complement"]
 Http2Framing: TypeAlias = Literal["fast", "h2"]
 
 DEFAULT_CLOB_URL: Final = "https://clob.polymarket.com"
+DEFAULT_GAMMA_URL: Final = "https://gamma-api.polymarket.com"
 DEFAULT_WS_URL: Final = "wss://ws-subscriptions-clob.polymarket.com/ws"
 
 # Setting -> variables that may hold it. The mission's name comes first, the others are what the
@@ -65,6 +66,8 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "clob_url": ("CLOB_URL", "CLOB_API_URL", "POLYMARKET_HOST"),
         "ws_url": ("CLOB_WS_URL",),
+        "gamma_url": ("GAMMA_URL", "GAMMA_API_URL"),
+        "group_overrides": ("GROUP_OVERRIDES",),
         "user_channel": ("USER_CHANNEL",),
         "chain_id": ("CHAIN_ID", "POLYMARKET_CHAIN_ID"),
         "builder_code": ("POLYMARKET_BUILDER_CODE", "BUILDER_CODE"),
@@ -120,6 +123,10 @@ class ExecutorConfig(Record):
     ws_url : str
         ``wss://`` root of the WebSocket channels. Empty: the real exchange's for its own
         ``clob_url``, the same host for a ``clob_url`` on this machine, otherwise none.
+    gamma_url : str
+        ``https://`` root of the market metadata. Empty: as with ``ws_url``.
+    group_overrides : str
+        TOML file that corrects what is read of range markets (see "Groups").
     user_channel : bool or None
         Listen to our own orders and trades on the user channel. ``None``: on the real exchange and
         the embedded one, not on other servers of this machine.
@@ -205,6 +212,8 @@ class ExecutorConfig(Record):
         "engine_mode",
         "executor_mode",
         "follow_interval_s",
+        "gamma_url",
+        "group_overrides",
         "group_policy",
         "heartbeat",
         "http2",
@@ -248,6 +257,8 @@ class ExecutorConfig(Record):
         "api_passphrase",
         "clob_url",
         "ws_url",
+        "gamma_url",
+        "group_overrides",
         "user_channel",
         "ssl_context",
         "chain_id",
@@ -297,6 +308,8 @@ class ExecutorConfig(Record):
     api_passphrase: Secret
     clob_url: str
     ws_url: str
+    gamma_url: str
+    group_overrides: str
     user_channel: bool | None
     ssl_context: ssl.SSLContext | None
     chain_id: int
@@ -345,6 +358,8 @@ class ExecutorConfig(Record):
         api_passphrase: str | Secret = "",
         clob_url: str = DEFAULT_CLOB_URL,
         ws_url: str = "",
+        gamma_url: str = "",
+        group_overrides: str = "",
         user_channel: bool | None = None,
         ssl_context: ssl.SSLContext | None = None,
         chain_id: int = 137,
@@ -416,9 +431,9 @@ class ExecutorConfig(Record):
             **credentials,
             clob_url=settings.https_root(clob_url),
             ws_url=settings.wss_root(ws_url),
-            user_channel=None
-            if user_channel is None
-            else settings.flag("user_channel", user_channel),
+            gamma_url=gamma_url and settings.https_root(gamma_url, "gamma_url"),
+            group_overrides=settings.text("group_overrides", group_overrides),
+            user_channel=settings.optional_flag("user_channel", user_channel),
             ssl_context=ssl_context,
             chain_id=settings.one_of("chain_id", chain_id, (137, 80002)),
             trading_enabled=settings.flag("trading_enabled", trading_enabled),
@@ -444,10 +459,8 @@ class ExecutorConfig(Record):
                 "unknown_resend_after_s", unknown_resend_after_s
             ),
             heartbeat=settings.flag("heartbeat", heartbeat),
-            journal_mode=(
-                None
-                if journal_mode is None
-                else settings.one_of("journal_mode", journal_mode, ("fsync", "os", "off"))
+            journal_mode=settings.optional_one_of(
+                "journal_mode", journal_mode, ("fsync", "os", "off")
             ),
             journal_folder=settings.text("journal_folder", journal_folder),
             builder_code=settings.builder_code(builder_code),
@@ -510,6 +523,13 @@ class ExecutorConfig(Record):
         # The credentials go there as they are: no other host is guessed.
         return f"wss{self.clob_url.removeprefix('https')}/ws" if self.is_loopback else ""
 
+    @property
+    def metadata_url(self) -> str:
+        """Root of the market metadata; empty when it is not known."""
+        if self.gamma_url or self.clob_url == DEFAULT_CLOB_URL:
+            return self.gamma_url or DEFAULT_GAMMA_URL
+        return self.clob_url if self.is_loopback else ""
+
     @classmethod
     def from_env(
         cls,
@@ -570,15 +590,7 @@ _PARSERS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(
         ("trading_enabled", "slippage_enabled", "heartbeat", "user_channel"), parse_bool
     ),
-    **dict.fromkeys(
-        (
-            "chain_id",
-            "opportunity_timeout_ms",
-            "max_unknown_groups",
-            "max_submits_per_second",
-            "max_quote_age_ms",
-        ),
-        parse_int,
-    ),
+    **dict.fromkeys(("chain_id", "opportunity_timeout_ms", "max_unknown_groups"), parse_int),
+    **dict.fromkeys(("max_submits_per_second", "max_quote_age_ms"), parse_int),
     **dict.fromkeys(("engine_mode", "executor_mode"), parse_mode),
 }

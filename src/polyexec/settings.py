@@ -25,6 +25,8 @@ __all__ = [
     "group_policy",
     "https_root",
     "one_of",
+    "optional_flag",
+    "optional_one_of",
     "optional_seconds",
     "seconds",
     "secret",
@@ -61,6 +63,11 @@ def flag(name: str, value: object) -> bool:
     return value
 
 
+def optional_flag(name: str, value: object) -> bool | None:
+    """Return a bool, or None."""
+    return None if value is None else flag(name, value)
+
+
 def whole(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
     """Return an int within bounds."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -88,6 +95,11 @@ def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
     return value
 
 
+def optional_one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    """Return one of the words, or None."""
+    return None if value is None else one_of(name, value, allowed)
+
+
 def address(name: str, value: str) -> str:
     """Return an address or nothing."""
     if not isinstance(value, str):
@@ -110,19 +122,19 @@ def signature_type(value: SignatureType | int | str | None) -> SignatureType | N
     raise ConfigError(f"signature_type={value!r}: must be 0, 1, 2 or 3")
 
 
-def https_root(url: str) -> str:
+def https_root(url: str, name: str = "clob_url") -> str:
     """Return the root of an https host."""
     if not isinstance(url, str) or "@" in url:
-        raise ConfigError("clob_url: must be https://host or https://host:port, without a user")
+        raise ConfigError(f"{name}: must be https://host or https://host:port, without a user")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigError(f"clob_url={url!r}: is not a URL") from None
+        raise ConfigError(f"{name}={url!r}: is not a URL") from None
     if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(f"clob_url={url!r}: must be https://host or https://host:port")
+        raise ConfigError(f"{name}={url!r}: must be https://host or https://host:port")
     if parts.path not in ("", "/"):
-        raise ConfigError(f"clob_url={url!r}: must be the root of a host, without a path")
+        raise ConfigError(f"{name}={url!r}: must be the root of a host, without a path")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"https://{host}" + (f":{port}" if port else "")
 

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from polyexec._impl import PriceTable
 from polyexec._pure.evaluator import COUNTED
-from polyexec._pure.prices import STALE_EVENT, BookState, Fault, PriceTable
+from polyexec._pure.prices import STALE_EVENT, BookState, Fault
 from polyexec.core.forms import Form, FormLeg
 from polyexec.enums import Generation, Side, Strategy
 from polyexec.models import ConditionId, Market, TokenId

@@ -150,6 +150,7 @@ def test_alias_is_read_and_a_different_value_names_both_and_shows_neither(
         "proxy_address": (ADDRESS, ADDRESS.lower()),
         "signature_type": ("1", "2"),
         "clob_url": ("https://one.example", "https://two.example"),
+        "gamma_url": ("https://one.example", "https://two.example"),
         "chain_id": ("137", "80002"),
         "builder_code": ("0x" + "11" * 32, "0x" + "22" * 32),
     }.get(setting, ("first-value-of-it", "second-value-of-it"))
@@ -486,6 +487,25 @@ def test_config_cannot_be_changed_and_keeps_its_trust_store() -> None:
 
 
 # the user channel ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "https://gamma-api.polymarket.com"),
+        ({"clob_url": "https://127.0.0.1:8443"}, "https://127.0.0.1:8443"),
+        ({"clob_url": "https://clob.example"}, ""),
+        ({"gamma_url": "https://gamma.example/"}, "https://gamma.example"),
+    ],
+)
+def test_metadata_url(settings: dict[str, str], expected: str) -> None:
+    assert ExecutorConfig(**settings).metadata_url == expected
+
+
+@pytest.mark.parametrize("url", ["http://h", "https://user@h", "https://h/path", "h", 3])
+def test_gamma_url_that_is_refused(url: Any) -> None:
+    with pytest.raises(ConfigError, match="gamma_url"):
+        ExecutorConfig(gamma_url=url)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The exchange's cold endpoints: keys, metadata, books, balances, orders, trades, cancels.
 
-Nothing here is on the path of an order. httpx does the work; its faults are mapped once, in
-``_exchange``.
+Nothing here is on the path of an order. httpx does the work, behind ``clob.cold``.
 """
 
 import asyncio
@@ -9,23 +8,21 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-import httpx
 import msgspec
 
 from polyexec.clob import wire
+from polyexec.clob.cold import ColdHttp, Raw
 from polyexec.clob.heartbeat import Beat
-from polyexec.clob.http2 import quiet_hpack
 from polyexec.clob.limits import RateLimits
-from polyexec.clob.origin import default_ssl_context, parse_origin
 from polyexec.core.answers import parse_error, retry_after
 from polyexec.core.auth import ApiCredentials, L2Signer, l1_headers
+from polyexec.core.market_events import MarketEvent, read_books
 from polyexec.core.ports import Fill, OrderStatus
 from polyexec.enums import Generation, Side, SignatureType
 from polyexec.errors import (
     NotSentError,
-    OutcomeUnknownError,
     UnexpectedResponseError,
     UsageError,
     VenueError,
@@ -35,23 +32,12 @@ from polyexec.parsing import parse_token_id
 
 __all__ = ["ClobClient"]
 
-_MAX_ANSWER = 32 * 1024 * 1024
 _MAX_PAGES = 1000
 _CANCEL_BATCH = 1000
 _PATIENCE_S = 15.0
-# Nothing of the request can have reached the exchange.
-_NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.ProxyError,
-)
 
 
 T = TypeVar("T")
-# Status, body, headers with names in any case.
-_Raw: TypeAlias = tuple[int, bytes, Mapping[str, str]]
 
 
 class ClobClient:
@@ -100,26 +86,13 @@ class ClobClient:
         now_s: Callable[[], float] = time.time,
         limits: RateLimits | None = None,
     ) -> None:
-        self.origin = parse_origin(url)
         self.limits = RateLimits() if limits is None else limits
         self._signer = signer
         self._signature_type = signature_type
         self._chain_id = chain_id
         self._now_s = now_s
-        self._total_timeout_s = 6 * timeout_s
-        quiet_hpack()
-        # trust_env off: no proxy, no netrc and no certificate switch from the environment.
-        self._http = httpx.AsyncClient(
-            base_url=self.origin.url,
-            verify=default_ssl_context() if ssl_context is None else ssl_context,
-            http2=True,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=timeout_s,
-            limits=httpx.Limits(max_connections=10, max_keepalive_connections=10),
-            # No compression: the size limit then holds for what is read.
-            headers={"accept": "application/json", "accept-encoding": "identity"},
-        )
+        self._http = ColdHttp(url, ssl_context=ssl_context, timeout_s=timeout_s)
+        self.origin = self._http.origin
 
     def __repr__(self) -> str:
         return f"ClobClient({self.origin.url!r})"
@@ -132,7 +105,7 @@ class ClobClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._http.close()
 
     # API keys ------------------------------------------------------------------------------
 
@@ -208,6 +181,10 @@ class ClobClient:
             await self._get(f"/clob-markets/{_segment(condition_id)}"), token_id
         )
 
+    async def market_record(self, condition_id: ConditionId) -> Any:
+        """Return the record of a condition as it came; what of it can be used is for the caller."""
+        return await self._get(f"/clob-markets/{_segment(condition_id)}")
+
     async def market_by_token(self, token_id: TokenId) -> Market:
         """Return the market of a token; two requests."""
         return await self.market(await self.condition_of(token_id), token_id)
@@ -226,6 +203,16 @@ class ClobClient:
         body = msgspec.json.encode([{"token_id": parse_token_id(t)} for t in token_ids])
         raw = await self._ask("POST", "/books", body=body)
         return wire.parse_books(wire.parse_body(*raw))
+
+    async def book_events(self, token_ids: Sequence[TokenId]) -> Sequence[MarketEvent]:
+        """Return several books as the market channel would tell of them: the texts, unconverted.
+
+        What cannot be read comes as ``Unreadable``; the feed compares silent books with these.
+        """
+        body = msgspec.json.encode([{"token_id": parse_token_id(t)} for t in token_ids])
+        raw = await self._ask("POST", "/books", body=body)
+        wire.parse_body(*raw)  # raises what the exchange refuses with
+        return read_books(raw[1])
 
     async def price(self, token_id: TokenId, side: Side) -> Decimal:
         """Return the best price of a side of the book."""
@@ -403,7 +390,7 @@ class ClobClient:
 
     async def _l2_raw(
         self, method: str, path: str, *, body: bytes = b"", cost: int = 1, **query: Any
-    ) -> _Raw:
+    ) -> Raw:
         signer = self._signer
         if signer is None:
             raise UsageError(f"{method} {path} needs API credentials")
@@ -423,27 +410,16 @@ class ClobClient:
         query: Mapping[str, Any] | None = None,
         body: bytes = b"",
         cost: int = 1,
-    ) -> _Raw:
+    ) -> Raw:
         """Wait for the request's turn, sign it then, send it; return what came back."""
         endpoint = _endpoint(method, path)
         await self._take_turn(endpoint, cost)
-        answer: _Raw = (0, b"", {})
+        answer: Raw = (0, b"", {})
         try:
             fields = dict(sign())
             if body:
                 fields["content-type"] = "application/json"
-            request = self._http.build_request(
-                method, path, headers=fields, params=query or None, content=body or None
-            )
-            try:
-                answer = await self._exchange(request)
-            except OutcomeUnknownError as error:
-                # A kept connection that died meanwhile: reading twice is harmless. Nothing else is.
-                if method != "GET" or isinstance(
-                    error.__cause__, httpx.TimeoutException | TimeoutError
-                ):
-                    raise
-                answer = await self._exchange(request)
+            answer = await self._http.ask(method, path, headers=fields, query=query, body=body)
         finally:
             status, content, told = answer
             self.limits.answered(
@@ -462,40 +438,6 @@ class ClobClient:
                 raise NotSentError(f"{endpoint} not sent: {refusal}")
             patience_ms -= refusal.wait_ms
             await asyncio.sleep(refusal.wait_ms / 1000)
-
-    async def _exchange(self, request: httpx.Request) -> _Raw:
-        what = f"{request.method} {request.url.path}"
-        try:
-            # httpx limits every wait; an answer that drips in has to end as well.
-            async with asyncio.timeout(self._total_timeout_s):
-                response = await self._http.send(request, stream=True)
-                try:
-                    content = await _read_bounded(response)
-                finally:
-                    await response.aclose()
-        except _NOT_SENT as error:
-            raise NotSentError(f"{what}: {_describe(error)}") from error
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise OutcomeUnknownError(f"{what}: {_describe(error)}") from error
-        except RuntimeError as error:
-            # httpx says it so when the client is closed.
-            raise UsageError(f"{what}: {error}") from None
-        return response.status_code, content, response.headers
-
-
-async def _read_bounded(response: httpx.Response) -> bytes:
-    content = bytearray()
-    async for chunk in response.aiter_raw():
-        content += chunk
-        if len(content) > _MAX_ANSWER:
-            raise UnexpectedResponseError(
-                response.status_code, f"answer longer than {_MAX_ANSWER} bytes"
-            )
-    return bytes(content)
-
-
-def _describe(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 def _given(**query: Any) -> dict[str, Any]:

@@ -38,6 +38,8 @@ log = logging.getLogger("polyexec.clob")
 
 _RECORD = 16_384
 _READS_PER_WAKEUP = 32
+# A flood of tiny frames is slow to read with h2: the loop has other work, and a send waits too.
+_READ_S = 0.01
 _MAX_BLOCKED = 1024 * 1024
 # The exchange's edge ends a connection with GOAWAY after 10,000 requests: be gone before.
 _MOST_REQUESTS = 9_000
@@ -278,12 +280,13 @@ class OrderConnection:
             if sum(map(len, islice(self._blocked, 1, None))) > _MAX_BLOCKED:
                 self._fail("the peer does not read", verdicts)
 
-    def _read(self, verdicts: Verdicts) -> bool:
-        """Read what is there; return True when there may be more."""
+    def _read(self, verdicts: Verdicts) -> None:
+        """Read what is there, or the first of it: then the loop reads on."""
         more = True
+        started = time.monotonic()
         for _ in range(_READS_PER_WAKEUP):
             if self._failed:
-                return False
+                return
             try:
                 data = self._tls.recv(_RECORD)
             except _BLOCKED:
@@ -291,10 +294,10 @@ class OrderConnection:
                 break
             except OSError as error:
                 self._fail(f"the connection broke ({describe(error)})", verdicts)
-                return False
+                return
             if not data:
                 self._fail("the peer closed the connection", verdicts)
-                return False
+                return
             self._last_read = time.monotonic()
             received_ns = time.perf_counter_ns()
             for event in self._framing.receive(data):
@@ -303,9 +306,12 @@ class OrderConnection:
             if len(data) < _RECORD and not self._tls.pending():
                 more = False
                 break
+            if time.monotonic() - started > _READ_S:
+                break
         self._flush(verdicts)
         self._close_soon_if_idle()
-        return more
+        if more:
+            self._on_loop(self._on_readable)
 
     def _apply(self, event: Event, received_ns: int, verdicts: Verdicts) -> None:
         if isinstance(event, Response):
@@ -371,9 +377,7 @@ class OrderConnection:
         with self._lock:
             if self._failed:
                 return
-            more = self._read(verdicts)
-        if more:
-            self._loop.call_soon(self._on_readable)
+            self._read(verdicts)
         deliver(verdicts)
 
     def _watch_writable(self) -> None:

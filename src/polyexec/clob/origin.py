@@ -28,8 +28,8 @@ class Origin(msgspec.Struct, frozen=True):
         return f"https://{self.authority}"
 
 
-def parse_origin(url: str) -> Origin:
-    """Return the host and port of an https base URL.
+def parse_origin(url: str, setting: str = "clob_url") -> Origin:
+    """Return the host and port of an https base URL; errors name the setting it came from.
 
     Raises
     ------
@@ -40,17 +40,17 @@ def parse_origin(url: str) -> Origin:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigError(f"clob_url: {error}") from None
+        raise ConfigError(f"{setting}: {error}") from None
     if parts.username is not None or parts.password is not None:
-        raise ConfigError("clob_url: must not carry a user or password")
+        raise ConfigError(f"{setting}: must not carry a user or password")
     if parts.scheme != "https":
-        raise ConfigError(f"clob_url: must be https, not {parts.scheme or 'without a scheme'}")
+        raise ConfigError(f"{setting}: must be https, not {parts.scheme or 'without a scheme'}")
     if not host:
-        raise ConfigError("clob_url: names no host")
+        raise ConfigError(f"{setting}: names no host")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ConfigError("clob_url: is host and port only, without path, query or fragment")
+        raise ConfigError(f"{setting}: is host and port only, without path, query or fragment")
     if any(ord(c) <= 32 or ord(c) == 127 for c in host):
-        raise ConfigError("clob_url: the host holds a space or control character")
+        raise ConfigError(f"{setting}: the host holds a space or control character")
     return Origin(host, 443 if port is None else port)
 
 
@@ -66,10 +66,7 @@ def parse_ws_url(url: str) -> tuple[Origin, str]:
     if scheme != "wss" or not separator:
         raise ConfigError("ws_url: must be wss://host, perhaps with port and path")
     authority, _, path = rest.partition("/")
-    try:
-        origin = parse_origin(f"https://{authority}")
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("clob_url", "ws_url")) from None
+    origin = parse_origin(f"https://{authority}", "ws_url")
     if any(c in "?#" or ord(c) <= 32 or ord(c) >= 127 for c in path):
         raise ConfigError("ws_url: the path holds a query, fragment, space or control character")
     return origin, f"/{path}".rstrip("/")

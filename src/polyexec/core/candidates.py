@@ -34,6 +34,7 @@ __all__ = [
     "check_liquidity",
     "check_size",
     "compute_edge",
+    "leg_of_row",
     "payout_per_set",
     "price_signal",
     "priced_leg",
@@ -298,6 +299,11 @@ def priced_legs(table: _impl.LegTable) -> tuple[PricedLeg, ...]:
 def priced_leg(table: _impl.LegTable, index: int) -> PricedLeg:
     """Return one leg of a table as a record."""
     source: Quote | Leg = table.sources[index]
+    return leg_of_row(source.token_id, source.market_slug, table.row(index))
+
+
+def leg_of_row(token_id: TokenId, market_slug: str, row: tuple[int, ...]) -> PricedLeg:
+    """Return the record of a leg whose figures are ``LegTable.row``."""
     (
         side,
         kind,
@@ -318,11 +324,10 @@ def priced_leg(table: _impl.LegTable, index: int) -> PricedLeg:
         expiration,
         post_only,
         is_taker,
-    ) = table.row(index)
-    # By place, and enums by table: with a journal this stands between a signal and its POST.
+    ) = row
     return PricedLeg(
-        source.token_id,
-        source.market_slug,
+        token_id,
+        market_slug,
         _SIDES[side],
         _TYPES[kind],
         _GENERATIONS[generation],

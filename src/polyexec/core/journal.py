@@ -14,7 +14,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from polyexec.core.candidates import PricedLeg
+from polyexec.core.candidates import PricedLeg, leg_of_row
+from polyexec.core.ledger import asset_given
 from polyexec.core.orders import Order, encode_orders
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Fill
@@ -67,14 +68,33 @@ def account_of(signer: OrderSigner) -> Account:
     )
 
 
-class IntentLeg(msgspec.Struct, frozen=True, kw_only=True):
-    """One order before it is signed, and what is reserved for it."""
+class IntentLeg(msgspec.Struct, frozen=True, array_like=True):
+    """One order before it is signed, and what is reserved for it.
 
-    priced: PricedLeg
+    It keeps the figures as ``LegTable`` has them: it is made and written between a signal and its
+    POST, and made into records only when a process starts again.
+    """
+
+    token_id: TokenId
+    market_slug: str
+    row: tuple[int, ...]
+    """As ``LegTable.row`` returns it."""
     salt: int
-    asset: TokenId
-    """What is reserved: ``ledger.COLLATERAL`` or the token that a SELL gives."""
-    reserved_micro: int
+
+    @property
+    def priced(self) -> PricedLeg:
+        """The leg as a record."""
+        return leg_of_row(self.token_id, self.market_slug, self.row)
+
+    @property
+    def asset(self) -> TokenId:
+        """What is reserved: ``ledger.COLLATERAL`` or the token that a SELL gives."""
+        return asset_given(self.priced.side, self.token_id)
+
+    @property
+    def reserved_micro(self) -> int:
+        """How much of it."""
+        return self.priced.reserve_micro
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=1):
@@ -92,6 +112,20 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=1)
     resignable: bool = True
     """Signatures are deterministic: these fields and the key give the same bytes again. With
     prepared nonces they do not, and the SIGNED record has to be as durable as this one."""
+
+    def check(self) -> None:
+        """Refuse figures that are those of no leg.
+
+        Raises
+        ------
+        InternalError
+            A leg makes no sense.
+        """
+        for index, leg in enumerate(self.legs):
+            try:
+                _ = leg.priced
+            except (LookupError, ValueError) as error:
+                raise InternalError(f"group {self.group}: leg {index} makes no sense") from error
 
 
 class Signed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=2):

@@ -27,7 +27,7 @@ from polyexec.core.candidates import (
 )
 from polyexec.core.gate import Gate
 from polyexec.core.journal import Answered, Close, Intent, IntentLeg, Record, Sent
-from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage, asset_given
+from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage
 from polyexec.core.orders import Order, encode_orders, split_batch
 from polyexec.core.outcome import LegOutcome, SentLeg, classify
 from polyexec.core.ports import Clock, GuardedVenue, Journal, OrderBatch, Outcome
@@ -421,19 +421,15 @@ class Pipeline:
         """Sign between the intent and its seal; return the group, the body and the order ids."""
         group = journal.new_group()
         entropy = self._signer.salt_entropy(table.count)
-        legs = priced_legs(table)
         journal.begin(
             Intent(
                 group=group,
                 at_ms=time_ms,
                 legs=tuple(
                     IntentLeg(
-                        priced=leg,
-                        salt=_salt(entropy, index),
-                        asset=asset_given(leg.side, leg.token_id),
-                        reserved_micro=leg.reserve_micro,
+                        source.token_id, source.market_slug, table.row(index), _salt(entropy, index)
                     )
-                    for index, leg in enumerate(legs)
+                    for index, source in enumerate(table.sources)
                 ),
                 timestamp_ms=time_ms,
                 owner=self._owner,

@@ -8,7 +8,9 @@ r"""Bytes of a journal file: how records are framed, and how a torn write differ
 
 Little-endian. Payloads are msgpack, checksums CRC32C. ``head_crc`` covers the 16 bytes before it;
 ``crc`` covers the payload and starts from ``head_crc ^ crc of what stands before the record``, so a
-record is valid only in its place. Pure: bytes in, bytes out.
+record is valid only in its place. Zeros behind the last record are room for the next ones: to
+write into bytes that are there already is cheaper than to make a file longer, most of all where
+each write has to reach the disk. Pure: bytes in, bytes out.
 """
 
 import struct
@@ -34,7 +36,7 @@ __all__ = [
     "read_records",
 ]
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_PAYLOAD: Final = 2**24
 HEADER_SIZE: Final = 20
 OVERHEAD: Final = HEADER_SIZE + 5
@@ -126,10 +128,10 @@ def read_preamble(data: bytes) -> tuple[FileInfo, Place]:
 def read_records(data: bytes, place: Place) -> Iterator[tuple[bytes, Place]]:
     """Yield the payload of every record from ``place`` on, and the place after it.
 
-    Ends at the end of the data, or at the start of a torn write: bytes that an interrupted append
-    leaves. A record that is there in full length and does not match its checksum is torn only
-    where a whole sector of it is zeros, which is how a sector looks that the disk never wrote, and
-    nothing but zeros stands behind it.
+    Ends at the end of the data, at zeros to its end, or at the start of a torn write: bytes that an
+    interrupted append leaves. A record that does not match its checksum is torn only where its end
+    is zeros, which is how room looks that was not written yet, or where a whole sector of it is,
+    which is how one looks that the disk never wrote, and nothing but zeros stands behind it.
 
     Raises
     ------
@@ -138,6 +140,8 @@ def read_records(data: bytes, place: Place) -> Iterator[tuple[bytes, Place]]:
     """
     while place.offset < len(data):
         at, sequence, previous = place
+        if not data[at] and not data[at:].strip(b"\0"):
+            return
         body = at + HEADER_SIZE
         behind = at - at % _SECTOR + _SECTOR  # of a header that cannot be read
         if len(data) < body:
@@ -149,7 +153,7 @@ def read_records(data: bytes, place: Place) -> Iterator[tuple[bytes, Place]]:
             end = len(data)
         elif not _has_header(data, at):
             problem = "no readable record header"
-            end = body
+            end = body + _LOST_ZEROS  # no payload begins with zeros
         else:
             _, length, found = _HEAD.unpack_from(data, at)
             if found != sequence:
@@ -166,7 +170,9 @@ def read_records(data: bytes, place: Place) -> Iterator[tuple[bytes, Place]]:
                 continue
             problem = f"record {sequence} does not match its checksum"
         _refuse_later_records(data, at, problem)
-        if not _lost_a_sector(data, at, end) or data[behind:].strip(b"\0"):
+        if not _stops_before(data, at, end) and (
+            not _lost_a_sector(data, at, end) or data[behind:].strip(b"\0")
+        ):
             raise DamageError(at, problem)
         return
 
@@ -187,6 +193,11 @@ def _refuse_later_records(data: bytes, at: int, problem: str) -> None:
         if _has_header(data, later):
             raise DamageError(at, f"{problem}, and a record follows at byte {later}")
         later = data.find(_MAGIC, later + 1)
+
+
+def _stops_before(data: bytes, at: int, end: int) -> bool:
+    """Return True when what was written of a record ends before the record does."""
+    return at + len(data[at:].rstrip(b"\0")) <= end - _LOST_ZEROS
 
 
 def _lost_a_sector(data: bytes, start: int, end: int) -> bool:

@@ -4,6 +4,7 @@
 dropped when one is found), ``journal.lock`` says who has the folder. Nothing here reads a clock.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -53,6 +54,9 @@ _PID_WIDTH: Final = 20
 _USED: Final = b"a journal was made here\n"
 _ROUNDS: Final = 3
 _LONG: Final = 2**15
+# Zeros that are written behind the records before anybody needs them, and when to write more.
+_ROOM: Final = 2**20
+_LITTLE_ROOM: Final = 2**18
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
@@ -123,6 +127,7 @@ class FileJournal:
         except BaseException:
             self._let_go()
             raise
+        self._file.make_room()
         self._groups = count(self._replay.next_group)
         self._thread = threading.Thread(target=self._run, name="polyexec-journal", daemon=True)
         self._thread.start()
@@ -274,14 +279,15 @@ class FileJournal:
             os.fsync(self._folder_fd)
             os.pwrite(self._lock_fd, _USED, _PID_WIDTH)
             return info, Replay(), file
-        fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         try:
             with open(fd, "rb", closefd=False) as stream:
                 data = stream.read()
             info, replay, place = self._replayed(data)
             if place.offset < len(data):
-                _log.warning("journal_torn", extra={"warning": self._recovered.warning})
                 os.ftruncate(fd, place.offset)
+            if self._recovered.truncated_bytes:
+                _log.warning("journal_torn", extra={"warning": self._recovered.warning})
                 os.fsync(fd)
         except BaseException:
             os.close(fd)
@@ -298,7 +304,10 @@ class FileJournal:
             replay = Replay(info.next_group)
             for payload, following in read_records(data, place):
                 try:
-                    replay.add(_decode(payload))
+                    record = _decode(payload)
+                    if isinstance(record, Intent):
+                        record.check()
+                    replay.add(record)
                 except (msgspec.MsgspecError, InternalError) as error:
                     raise DamageError(
                         place.offset, f"record {place.sequence} makes no sense: {error}"
@@ -309,7 +318,7 @@ class FileJournal:
             raise JournalError(
                 name, f"{error.problem}. Nothing was changed", offset=error.offset
             ) from error
-        torn = len(data) - place.offset
+        torn = max(0, len(data.rstrip(b"\0")) - place.offset)
         self._recovered = Recovered(
             groups=replay.groups(),
             next_group=replay.next_group,
@@ -326,6 +335,7 @@ class FileJournal:
 
     def _let_go(self) -> None:
         if "_file" in vars(self):
+            self._file.trim()
             self._file.close()
         for fd in (self._lock_fd, self._folder_fd):
             if fd >= 0:
@@ -345,7 +355,8 @@ class FileJournal:
     def _write(self, payloads: Sequence[bytes]) -> int:
         """Append records in one write; return its number."""
         try:
-            self._file.write(payloads)
+            while not self._file.write(payloads):
+                self._synced.wait()  # the thread is about to have made room
         except BaseException as error:
             self._break(error)
             if isinstance(error, Exception):
@@ -354,7 +365,7 @@ class FileJournal:
         self._written += 1
         if self._meanwhile is not None:
             self._meanwhile += payloads
-        elif self._file.size > self._limit:
+        elif self._file.size > self._limit or self._file.wants_room:
             self._work.notify()
         return self._written
 
@@ -388,9 +399,13 @@ class FileJournal:
                 if self._failure is not None or (self._closing and self._wanted <= self._durable):
                     return
                 wanted, reached, file = self._wanted > self._durable, self._written, self._file
+                # While one waits for the disk, nothing else is done.
+                fills = not wanted and file.claim_room()
             try:
                 if wanted:
                     file.sync()
+                elif fills:
+                    reached = self._fill(file)
                 else:
                     reached = self._compact()
             except BaseException as error:
@@ -407,7 +422,20 @@ class FileJournal:
             or self._failure is not None
             or self._wanted > self._durable
             or self._file.size > self._limit
+            or self._file.wants_room
         )
+
+    def _fill(self, file: "_File") -> int:
+        """Write zeros behind the records; return the last write that is on the disk."""
+        file.fill()
+        with self._lock:
+            file.take_room()
+            reached = self._written
+            self._synced.notify_all()
+        if not self._syncs:
+            return 0
+        file.sync()  # or the next group would wait for all these zeros
+        return reached
 
     def _compact(self) -> int:
         """Write a file with the open groups only, and put it in the place of the old one.
@@ -428,6 +456,7 @@ class FileJournal:
         try:
             new = _File.create(self._new_path, info)
             new.write([_encode(record) for record in records])
+            new.make_room()
             new.sync()
             for left in range(_ROUNDS, -1, -1):
                 with self._lock:
@@ -458,30 +487,42 @@ class FileJournal:
 
 
 class _File:
-    """An open journal file and the place of its next record."""
+    """An open journal file and the place of its next record.
+
+    Zeros stand behind the records up to ``_room``. Whoever writes more of them claims a part first,
+    so that no record is written where zeros are still on their way.
+    """
 
     def __init__(self, fd: int, place: Place) -> None:
         self._fd = fd
         self.place = place
+        self._room = place.offset
+        self._claimed = -1  # nothing
+        self._has_space = True
 
     @classmethod
     def create(cls, path: Path, info: FileInfo) -> "_File":
         data, place = preamble(info)
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         file = cls(os.open(path, flags, 0o600), place)
         try:
-            file._put(data)
+            file._put(data, 0)
         except BaseException:
             file.close()
             raise
+        file._room = place.offset
         return file
 
     @property
     def size(self) -> int:
         return self.place.offset
 
-    def write(self, payloads: Iterable[bytes]) -> None:
-        """Append records; a write that fails leaves none of them."""
+    @property
+    def wants_room(self) -> bool:
+        return self._has_space and self._room - self.place.offset < _LITTLE_ROOM
+
+    def write(self, payloads: Iterable[bytes]) -> bool:
+        """Append records; a write that fails leaves none of them. False: not yet, wait for room."""
         offset, sequence, previous = self.place
         parts = []
         for payload in payloads:
@@ -491,15 +532,45 @@ class _File:
             parts.append(data)
             sequence += 1
         data = b"".join(parts)
+        if 0 <= self._claimed < offset + len(data):
+            return False
         try:
-            self._put(data)
+            self._put(data, offset)
         except BaseException:
-            try:
-                os.ftruncate(self._fd, offset)
-            except OSError:
-                pass  # then the next opening finds a torn write and cuts it off
+            self._cut(offset)  # if that fails too, the next opening finds a torn write
             raise
         self.place = Place(offset + len(data), sequence, previous)
+        return True
+
+    def claim_room(self) -> bool:
+        """Claim where more zeros go; False when there are enough."""
+        if not self.wants_room:
+            return False
+        self._claimed = max(self._room, self.place.offset)
+        return True
+
+    def fill(self) -> None:
+        """Write zeros where they were claimed. Without space there is no room, and no fault yet."""
+        try:
+            self._put(bytes(_ROOM), self._claimed)
+        except OSError:
+            self._has_space = False
+
+    def take_room(self) -> None:
+        """Let records be written there."""
+        if self._has_space:
+            self._room = self._claimed + _ROOM
+        self._claimed = -1
+
+    def make_room(self) -> None:
+        """Do the three at once, before anybody else knows of the file."""
+        if self.claim_room():
+            self.fill()
+            self.take_room()
+
+    def trim(self) -> None:
+        """Give back the room that no record needed."""
+        self._cut(self.place.offset)
 
     def sync(self) -> None:
         if sys.platform == "darwin":
@@ -512,7 +583,12 @@ class _File:
             os.close(self._fd)
             self._fd = -1
 
-    def _put(self, data: bytes) -> None:
-        done = os.write(self._fd, data) if data else 0
+    def _cut(self, offset: int) -> None:
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, offset)
+        self._room = offset
+
+    def _put(self, data: bytes, offset: int) -> None:
+        done = os.pwrite(self._fd, data, offset) if data else 0
         while done < len(data):
-            done += os.write(self._fd, data[done:])
+            done += os.pwrite(self._fd, data[done:], offset + done)

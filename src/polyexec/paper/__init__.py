@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from polyexec.paper.embedded import PaperExchange
     from polyexec.paper.errors import Refused
     from polyexec.paper.http import Fault, Request, Response, json_response
+    from polyexec.paper.listings import Listing
     from polyexec.paper.matching import MatchingEngine, Trade
 
 __all__ = [
     "Fault",
+    "Listing",
     "MatchingEngine",
     "Order",
     "PaperExchange",
@@ -28,6 +30,7 @@ __all__ = [
 
 _HOME = {
     "Fault": "http",
+    "Listing": "listings",
     "MatchingEngine": "matching",
     "Order": "book",
     "PaperExchange": "embedded",

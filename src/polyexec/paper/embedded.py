@@ -21,6 +21,7 @@ from polyexec.paper.errors import Refused
 from polyexec.paper.exchange import Exchange, MarketMessage
 from polyexec.paper.http import OnRequest, Request, Response
 from polyexec.paper.ids import condition_id_of, parse_address, parse_condition_id, token_ids_of
+from polyexec.paper.listings import Listing
 from polyexec.paper.matching import MatchingEngine
 from polyexec.paper.routes import Router
 from polyexec.paper.server import Server
@@ -337,6 +338,10 @@ class PaperExchange:
         )
         self._exchange.add_market(market)
         return market
+
+    def list_market(self, market: PaperMarket, listing: Listing) -> None:
+        """Show a market in the metadata (``/events``, ``/markets``); again: with other words."""
+        self._exchange.listings.put(market, listing)
 
     def market(self, token_id: str | int) -> PaperMarket:
         """Return the market of a token."""

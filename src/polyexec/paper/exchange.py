@@ -15,6 +15,7 @@ from polyexec.paper.availability import Heartbeats, Modes, SignerLimits
 from polyexec.paper.book import Order, PaperMarket, price_text
 from polyexec.paper.errors import Refused
 from polyexec.paper.ledger import HOUSE
+from polyexec.paper.listings import Listings
 from polyexec.paper.matching import (
     BookTraded,
     Event,
@@ -66,6 +67,7 @@ class Exchange:
         self.modes = Modes(clock)
         self.limits = SignerLimits(clock)
         self.heartbeats = Heartbeats(clock)
+        self.listings = Listings()
         self._house_orders = 0
         self._trades_of: defaultdict[str, list[Trade]] = defaultdict(list)
         self._subscribers: list[Callable[[MarketMessage], None]] = []

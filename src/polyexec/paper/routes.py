@@ -62,6 +62,9 @@ class Router:
             ("GET", "/midpoint"): self._midpoint,
             ("GET", "/spread"): self._spread,
             ("GET", "/last-trade-price"): self._last_trade,
+            # The real exchange has these on a host of their own.
+            ("GET", "/events"): lambda r: json_response(exchange.listings.events(r.query)),
+            ("GET", "/markets"): lambda r: json_response(exchange.listings.markets(r.query)),
         }
         # The last part of these paths is an argument.
         self._prefixes: dict[tuple[str, str], Callable[[Request, str], Response]] = {

@@ -25,6 +25,7 @@ __all__ = [
     "book_view",
     "last_trade_message",
     "market_view",
+    "number",
     "order_message",
     "order_view",
     "price_change_message",

@@ -5,6 +5,7 @@ from typing import Any
 
 from polyexec import _impl
 from polyexec.core.candidates import PricedLeg, PricingPolicy, Skip, price_signal, priced_legs
+from polyexec.core.journal import IntentLeg
 from polyexec.core.strategy import STRATEGIES
 from polyexec.enums import OrderType, Side, Strategy
 from polyexec.models import Leg, Quote
@@ -52,6 +53,21 @@ def quote(token: int, ask: Any = None, bid: Any = None, **changes: Any) -> Quote
         "fee_rate": 0,
     }
     return Quote(token, f"market-{token}", **given | changes)
+
+
+def intent_leg(priced: PricedLeg, salt: int) -> IntentLeg:
+    """Return a leg as the journal keeps it: the figures in the order of ``LegTable.row``."""
+    p = priced
+    row = (
+        *(p.side.code, _impl.ORDER_TYPES.index(p.order_type), int(p.generation), int(p.neg_risk)),
+        *(p.quote_e4, p.limit_e4, p.wanted_micro, p.size_micro, p.maker_micro, p.taker_micro),
+        -1 if p.available_micro is None else p.available_micro,
+        p.min_order_size_micro,
+        -1 if p.fee_rate_micro is None else p.fee_rate_micro,
+        *(p.fee_exponent, p.fee_micro, p.fee_reserve_micro, p.expiration),
+        *(int(p.post_only), int(p.is_taker)),
+    )
+    return IntentLeg(p.token_id, p.market_slug, row, salt)
 
 
 def signal(

@@ -12,7 +12,6 @@ from polyexec.core.journal import (
     Answered,
     Close,
     Intent,
-    IntentLeg,
     NullJournal,
     OpenLeg,
     Record,
@@ -24,13 +23,12 @@ from polyexec.core.journal import (
     account_of,
     rebuild,
 )
-from polyexec.core.ledger import asset_given
 from polyexec.core.orders import Order, encode_orders
 from polyexec.core.outcome import LegOutcome
 from polyexec.enums import Generation, LegState, OrderType
 from polyexec.errors import InputError, InternalError
 from polyexec.models import OrderId
-from tests.unit.core.support import leg, priced
+from tests.unit.core.support import intent_leg, leg, priced
 from tests.unit.journal.support import (
     KEY,
     NOW,
@@ -91,15 +89,7 @@ def three(generation: Generation, neg_risk: bool) -> Intent:
     )
     return msgspec.structs.replace(
         intent(1),
-        legs=tuple(
-            IntentLeg(
-                priced=leg,
-                salt=2**53 - 1 - number,
-                asset=asset_given(leg.side, leg.token_id),
-                reserved_micro=leg.reserve_micro,
-            )
-            for number, leg in enumerate(legs)
-        ),
+        legs=tuple(intent_leg(leg, 2**53 - 1 - number) for number, leg in enumerate(legs)),
     )
 
 

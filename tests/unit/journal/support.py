@@ -14,7 +14,6 @@ from polyexec.core.journal import (
     Answered,
     Close,
     Intent,
-    IntentLeg,
     Record,
     Release,
     Sent,
@@ -22,13 +21,12 @@ from polyexec.core.journal import (
     Trade,
     account_of,
 )
-from polyexec.core.ledger import COLLATERAL
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Fill
 from polyexec.enums import LegState
 from polyexec.journal import frames, wal
 from polyexec.models import OrderId
-from tests.unit.core.support import leg, priced
+from tests.unit.core.support import intent_leg, leg, priced
 
 KEY = "0x" + "35" * 32
 OWNER = "fe0d4178-bd63-47ca-895b-8690daccfce9"
@@ -50,13 +48,7 @@ def intent(group: int, *, legs: int = 3, **changes: Any) -> Intent:
         "owner": OWNER,
         "builder": BUILDER,
         "legs": tuple(
-            IntentLeg(
-                priced=leg,
-                salt=1000 * group + number,
-                asset=COLLATERAL,
-                reserved_micro=leg.reserve_micro,
-            )
-            for number, leg in enumerate(_LEGS[:legs])
+            intent_leg(leg, 1000 * group + number) for number, leg in enumerate(_LEGS[:legs])
         ),
     }
     return Intent(**given | changes)
@@ -65,6 +57,11 @@ def intent(group: int, *, legs: int = 3, **changes: Any) -> Intent:
 def ids(group: int, legs: int = 3) -> tuple[OrderId, ...]:
     """Return order ids that no other group has; real ones cost a signature."""
     return tuple(OrderId(f"0x{group:060x}{number:04x}") for number in range(legs))
+
+
+def length(folder: Path) -> int:
+    """Return the bytes of a journal without the room behind its records."""
+    return len((folder / "journal.wal").read_bytes().rstrip(b"\0"))
 
 
 def body(group: int) -> bytes:
@@ -171,7 +168,7 @@ def read(data: bytes) -> tuple[list[Record], int]:
     for payload, following in frames.read_records(data, place):
         found.append(decoder.decode(payload))
         place = following
-    return found, len(data) - place.offset
+    return found, max(0, len(data.rstrip(b"\0")) - place.offset)
 
 
 def lives(count: int) -> Iterator[Record]:

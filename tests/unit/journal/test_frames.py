@@ -24,7 +24,7 @@ def test_crc32c_is_the_castagnoli_polynomial() -> None:
     assert frames.crc32c(bytes(range(32))) == 0x46DD794E
 
 
-def test_the_format_of_version_1_does_not_move() -> None:
+def test_the_frame_of_a_record_does_not_move() -> None:
     data, crc = frames.frame(b"payload", 7, 0x01020304)
     assert data.hex() == ("c1fe5058070000000700000000000000de8b7ed07061796c6f616404179a4eed")
     assert crc == 0x4E9A1704
@@ -38,7 +38,7 @@ def test_the_format_of_version_1_does_not_move() -> None:
         (DATA[:20], "does not match"),
         (DATA[: PLACES[0].offset - 1], "does not match"),
         (DATA[:30] + b"X" + DATA[31:], "does not match"),
-        (DATA[:8] + b"\x02" + DATA[9:], "format version 2, but this polyexec reads 1"),
+        (DATA[:8] + b"\x01" + DATA[9:], "format version 1, but this polyexec reads 2"),
         (DATA[:12] + b"\xff\xff\xff\xff" + DATA[16:], "does not match"),
     ],
 )
@@ -57,9 +57,9 @@ def test_a_flipped_bit_of_the_last_record_is_damage_not_a_torn_write(bit: int) -
         assert caught.value.offset == start
 
 
-def test_zeros_behind_the_last_record_are_a_torn_write() -> None:
+def test_zeros_behind_the_last_record_are_room_for_others() -> None:
     for zeros in (8, 500, 5000):
-        assert read(DATA + bytes(zeros)) == (RECORDS, zeros)
+        assert read(DATA + bytes(zeros)) == (RECORDS, 0)
 
 
 def test_bytes_that_are_no_start_of_a_record_are_damage() -> None:
@@ -82,8 +82,16 @@ def test_a_sector_that_was_never_written_is_a_torn_write() -> None:
                 read(damaged)
         else:
             lost += 1
-            assert read(damaged) == (RECORDS[:-1], end - start)
+            assert read(damaged) == (RECORDS[:-1], len(damaged.rstrip(b"\0")) - start)
     assert lost > 2
+
+
+def test_a_write_that_stopped_within_the_room_is_torn() -> None:
+    start, end = PLACES[-2].offset, len(DATA)
+    for written in range(1, end - start - 8):
+        torn = DATA[: start + written]
+        left = len(torn.rstrip(b"\0")) - start
+        assert read(torn + bytes(5000)) == (RECORDS[:-1], max(0, left))
 
 
 def test_a_hole_before_a_record_is_damage() -> None:

@@ -29,6 +29,7 @@ from tests.unit.journal.support import (
     ids,
     in_thread,
     intent,
+    length,
     life,
     lives,
     open_one,
@@ -100,13 +101,13 @@ def test_os_mode_writes_intent_and_signature_at_once(
     opened: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = opened("os")
-    before = (folder / "journal.wal").stat().st_size
-    writes = []
-    real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: writes.append(data) or real(fd, data))
+    before = length(folder)
+    writes: list[Any] = []
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda *args: writes.append(args) or real(*args))
     journal.begin(intent(1))
     assert writes == []
-    assert (folder / "journal.wal").stat().st_size == before
+    assert length(folder) == before
     journal.seal(1, body(1), ids(1))
     assert len(writes) == 1
     assert groups_in(folder) == [1]
@@ -164,7 +165,7 @@ def test_an_answer_of_megabytes_does_not_fill_the_journal(
     submit(journal)
     legs = (LegOutcome(state=LegState.REJECTED, error="x" * 4_000_000),) * 3
     journal.append(Answered(group=1, at_ms=NOW, legs=legs))
-    assert (folder / "journal.wal").stat().st_size < 20_000
+    assert length(folder) < 20_000
     assert journal.failure is None
 
 
@@ -246,24 +247,24 @@ def test_a_failed_sync_refuses_this_intent_and_every_later_one(
 def test_a_full_disk_refuses_and_leaves_no_half_record(
     mode: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = os.write
-    for room in range(0, 2500, 291):
+    real = os.pwrite
+    for room in range(0, 1300, 149):
         place = folder.with_name(f"{mode}{room}")
         journal = open_one(place, mode)
         submit(journal)
-        whole = (place / "journal.wal").read_bytes()
+        whole = (place / "journal.wal").read_bytes().rstrip(b"\0")
         left = room
 
-        def short(fd: int, data: bytes) -> int:
+        def short(fd: int, data: bytes, offset: int) -> int:
             nonlocal left
             if left == 0:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            done = real(fd, data[:left])
+            done = real(fd, data[:left], offset)
             left -= done
             return done
 
         with monkeypatch.context() as patch:
-            patch.setattr(os, "write", short)
+            patch.setattr(os, "pwrite", short)
             with pytest.raises(JournalError, match="No space left on device"):
                 submit(journal)
             journal.append(Sent(group=1, at_ms=NOW))
@@ -283,12 +284,12 @@ def test_a_half_record_that_cannot_be_taken_back_is_cut_off_at_the_next_opening(
 ) -> None:
     journal = opened("os")
     submit(journal)
-    real, left = os.write, [1000]
+    real, left = os.pwrite, [500]
 
-    def short(fd: int, data: bytes) -> int:
+    def short(fd: int, data: bytes, offset: int) -> int:
         if left[0] == 0:
             raise OSError(errno.EIO, "Input/output error")
-        done = real(fd, data[: left[0]])
+        done = real(fd, data[: left[0]], offset)
         left[0] -= done
         return done
 
@@ -296,16 +297,66 @@ def test_a_half_record_that_cannot_be_taken_back_is_cut_off_at_the_next_opening(
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", short)
+        patch.setattr(os, "pwrite", short)
         patch.setattr(os, "ftruncate", refuse)
         with pytest.raises(JournalError):
             submit(journal)
-    journal.close()
-    size = (folder / "journal.wal").stat().st_size
+        journal.close()
+    size = length(folder)
     recovered = opened("os").recovered
     assert [group.group for group in recovered.groups] == [1]
-    assert recovered.truncated_bytes == 1000
-    assert f"torn write of 1000 bytes at byte {size - 1000}" in recovered.warning
+    assert recovered.truncated_bytes == 500
+    assert f"torn write of 500 bytes at byte {size - 500}" in recovered.warning
+
+
+@MODES
+def test_a_record_waits_for_the_room_that_is_being_made(
+    mode: str, opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setattr(wal, "_ROOM", 8192)
+    monkeypatch.setattr(wal, "_LITTLE_ROOM", 4096)
+    journal = opened(mode)
+    filling, go = threading.Semaphore(0), threading.Semaphore(0)
+    real = wal._File.fill
+
+    def slow(file: Any) -> None:
+        filling.release()
+        assert go.acquire(timeout=20)
+        real(file)
+
+    monkeypatch.setattr(wal._File, "fill", slow)
+    thread, errors = in_thread(lambda: [submit(journal) for _ in range(5)])
+    assert filling.acquire(timeout=20)
+    thread.join(0.01)
+    go.release(99)
+    thread.join(20)
+    assert (thread.is_alive(), errors) == (False, [])
+    assert groups_in(folder) == [1, 2, 3, 4, 5]
+
+
+def test_without_space_for_room_records_are_written_all_the_same(
+    opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    real = os.pwrite
+
+    def little(fd: int, data: bytes, offset: int) -> int:
+        if len(data) > 100_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", little)
+    journal = opened("os")
+    assert [submit(journal), submit(journal)] == [1, 2]
+    assert (folder / "journal.wal").stat().st_size == length(folder)
+    assert journal.failure is None
+
+
+def test_closing_gives_the_room_back(opened: Callable[..., Any], folder: Path) -> None:
+    journal = opened("os")
+    submit(journal)
+    assert (folder / "journal.wal").stat().st_size > length(folder) + 500_000
+    journal.close()
+    assert (folder / "journal.wal").stat().st_size == length(folder)
 
 
 def test_a_full_disk_in_the_answers_thread_is_told_by_failure(
@@ -314,11 +365,11 @@ def test_a_full_disk_in_the_answers_thread_is_told_by_failure(
     journal = opened("os")
     submit(journal)
 
-    def full(fd: int, data: bytes) -> int:
+    def full(fd: int, data: bytes, offset: int) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", full)
+        patch.setattr(os, "pwrite", full)
         journal.append(Sent(group=1, at_ms=NOW))
     assert "No space left" in str(journal.failure)
     with pytest.raises(JournalError, match="No space left"):
@@ -355,14 +406,14 @@ def test_an_interrupt_while_writing_ends_the_journal(
 ) -> None:
     journal = opened("os")
     submit(journal)
-    real = os.write
+    real = os.pwrite
 
-    def interrupted(fd: int, data: bytes) -> int:
-        real(fd, data)
+    def interrupted(fd: int, data: bytes, offset: int) -> int:
+        real(fd, data, offset)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", interrupted)
+        patch.setattr(os, "pwrite", interrupted)
         with pytest.raises(KeyboardInterrupt):
             submit(journal)
     with pytest.raises(JournalError, match="KeyboardInterrupt"):

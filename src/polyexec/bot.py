@@ -1,0 +1,244 @@
+"""``polyexec run``: an engine, an executor, or both, until it is told to stop."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal as signal_module
+import stat
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, Final, Literal, TextIO, TypeAlias
+
+import msgspec
+
+from polyexec.config import ExecutorConfig
+from polyexec.demo.live import play_market
+from polyexec.demo.report import format_result
+from polyexec.engine.engine import Engine
+from polyexec.errors import ConfigError, InputError, TransportError, VenueError
+from polyexec.executor import Executor
+from polyexec.results import TradeResult
+from polyexec.signal_json import decode_signal, encode_signal
+from polyexec.signals import Signal
+
+__all__ = ["OnExit", "RunSummary", "read_lines", "run_bot"]
+
+OnExit: TypeAlias = Literal["cancel", "keep"]
+
+_PAPER_DEPOSIT: Final = "25000"
+_REPORT_S: Final = 60.0
+_LONGEST_LINE: Final = 2**20
+
+
+class RunSummary(msgspec.Struct):
+    """What a run came to."""
+
+    signals: int = 0
+    executed: int = 0
+    """Sent, and accepted in every leg."""
+    rejected: int = 0
+    """Sent, and not accepted in every leg."""
+    skipped: int = 0
+    unknown: int = 0
+    """Sent, with a leg whose fate was not known when its result came."""
+    unreadable: int = 0
+    """Lines that were no signals."""
+    cancelled: int = 0
+    """Open orders that were cancelled at the end."""
+
+    def add(self, result: TradeResult) -> None:
+        """Count a result."""
+        self.signals += 1
+        if result.skipped is not None:
+            self.skipped += 1
+        elif result.unknown_orders:
+            self.unknown += 1
+        elif result.success:
+            self.executed += 1
+        else:
+            self.rejected += 1
+
+    def last_line(self) -> str:
+        """Return the line that ends a run."""
+        fields = msgspec.structs.asdict(self)
+        return " ".join(f"{name}={count}" for name, count in fields.items())
+
+
+async def run_bot(
+    config: ExecutorConfig,
+    *,
+    seconds: float | None = None,
+    lines: AsyncIterator[str] | None = None,
+    seed: int = 1,
+    on_exit: OnExit = "cancel",
+    show: Callable[[str], None] = print,
+) -> RunSummary:
+    """Run what ``engine_mode`` and ``executor_mode`` ask for, and shut down cleanly.
+
+    Parameters
+    ----------
+    config : ExecutorConfig
+        In paper mode a missing key is made up, and trading is switched on. With ``paper`` for the
+        engine, a generated market is played on the paper exchange.
+    seconds : float or None
+        Stop after so long; None: at SIGINT or SIGTERM, or at the end of ``lines``.
+    lines : async iterator of str
+        Signals as JSON, for an executor without an engine.
+    seed : int
+        Of the generated market.
+    on_exit : "cancel" or "keep"
+        What becomes of open orders.
+    show : callable
+        Takes each line: results, or signals as JSON where there is no executor.
+
+    Raises
+    ------
+    ConfigError
+        Both modes are ``off``, or one is ``live`` where the other is ``paper``.
+    """
+    engine_mode, executor_mode = config.engine_mode, config.executor_mode
+    if engine_mode == executor_mode == "off":
+        raise ConfigError("engine_mode and executor_mode are both 'off': there is nothing to run")
+    if engine_mode == "paper" and executor_mode == "live":
+        raise ConfigError(
+            "engine_mode is 'paper': made-up prices must not trade on a live exchange"
+        )
+    if not config.private_key and executor_mode == "paper":
+        config = config.replace(private_key=secrets.token_hex(32))
+    summary = RunSummary()
+    stop = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_stopping(stop))
+        executor = None
+        if executor_mode != "off":
+            executor = await stack.enter_async_context(Executor(config))
+            if executor_mode == "paper":
+                executor.exchange.deposit(executor.address, _PAPER_DEPOSIT)
+                await executor.refresh_balance()
+                executor.set_trading_enabled(True)
+            executor.on_trade_result(lambda result: _tell(result, summary, show))
+            stack.push_async_callback(_settle, executor, on_exit, summary, show)
+        if engine_mode != "off":
+            engine = await stack.enter_async_context(Engine(config, executor))
+            if engine_mode == "paper":
+                stack.push_async_callback(_end, _start(play_market(engine.exchange, seed=seed)))
+            if executor is None:
+                engine.on_signal(lambda signal: _tell_signal(signal, summary, show))
+            stack.push_async_callback(_end, _start(_report(engine, show)))
+        elif executor is not None and lines is not None:
+            stack.push_async_callback(_end, _start(_take(lines, executor, stop, summary, show)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await stop.wait()
+    return summary
+
+
+async def read_lines(source: str) -> AsyncIterator[str]:
+    """Yield the lines of a file; ``-`` is standard input, which can be waited for.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    if source != "-" or not _is_pipe(sys.stdin):
+        try:
+            stream = sys.stdin if source == "-" else Path(source).open(encoding="utf-8")  # noqa: ASYNC230, SIM115
+        except OSError as error:
+            raise InputError("signals", source, f"cannot be read: {error}") from None
+        with stream:
+            for line in stream:
+                yield line
+        return
+    reader = asyncio.StreamReader(limit=_LONGEST_LINE)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        yield line.decode("utf-8", "replace")
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    mode = os.fstat(stream.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+
+
+@contextlib.contextmanager
+def _stopping(stop: asyncio.Event) -> Iterator[None]:
+    """Let SIGINT and SIGTERM set an event instead of tearing the loop down."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal_module.SIGINT, signal_module.SIGTERM)
+    taken = []
+    for number in numbers:
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+            loop.add_signal_handler(number, stop.set)
+            taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
+
+
+def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(work)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Stop a task; one that had failed by itself is not passed over in silence."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _take(
+    lines: AsyncIterator[str],
+    executor: Executor,
+    stop: asyncio.Event,
+    summary: RunSummary,
+    show: Callable[[str], None],
+) -> None:
+    """Submit every line that is a signal; the end of the lines is the end of the run."""
+    try:
+        async for line in lines:
+            if not line.strip():
+                continue
+            try:
+                signal = decode_signal(line)
+            except InputError as error:
+                summary.unreadable += 1
+                show(f"not a signal: {error}")
+            else:
+                await executor.submit(signal)
+    finally:
+        stop.set()
+
+
+async def _report(engine: Engine, show: Callable[[str], None]) -> None:
+    """Say now and then what is watched: a silent market looks like a dead bot."""
+    while True:
+        await asyncio.sleep(_REPORT_S)
+        show(f"{engine!r} {engine.counts}")
+
+
+async def _settle(
+    executor: Executor, on_exit: OnExit, summary: RunSummary, show: Callable[[str], None]
+) -> None:
+    executor.set_trading_enabled(False)
+    if on_exit == "keep":
+        return
+    try:
+        summary.cancelled = len(await executor.cancel_all())
+    except (TransportError, VenueError) as error:
+        show(f"open orders may be left, they could not be cancelled: {error}")
+
+
+def _tell(result: TradeResult, summary: RunSummary, show: Callable[[str], None]) -> None:
+    summary.add(result)
+    show(format_result(summary.signals, result))
+
+
+def _tell_signal(signal: Signal, summary: RunSummary, show: Callable[[str], None]) -> None:
+    summary.signals += 1
+    show(encode_signal(signal))

@@ -1,0 +1,1 @@
+"""The market engine: from the exchange's markets and feed to signals."""
