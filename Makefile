@@ -13,6 +13,7 @@ OPERATIONS ?= 1000000000
 POSTS ?= 1000000
 ONLY ?= .
 STREAMS ?= 100000
+BOOKS ?= 1000000
 
 CYTHON_SOURCES := $(shell find src \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -print)
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --root-user-action ignore
@@ -26,7 +27,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak clean faults
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm clean faults
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -116,6 +117,9 @@ wire-soak: $(DEV) ## Post over rotating connections and count what is left: POST
 
 faults: $(DEV) ## Cut, reset and hold up a POST behind every byte: ARGS="--stride 13 --only cut"
 	@$(PY) -m tests.hostile.offsets $(ARGS)
+
+engine-storm: $(DEV) ## Hold the evaluator against exact fractions on random books: BOOKS=1000000 SEED=1
+	@$(PY) -m tests.engine.storm --books $(BOOKS) --seed $(SEED) $(ARGS)
 
 clean: ## Remove everything that was built or installed here
 	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate .mutation build dist docs/_build src/*.egg-info

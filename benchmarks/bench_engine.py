@@ -1,7 +1,7 @@
 """The market engine: a frame in, the sets that pay now out."""
 
-import time
 from collections.abc import Callable
+from time import monotonic_ns as now_ns
 from typing import Any
 
 import msgspec
@@ -54,7 +54,7 @@ class Engine:
     def __init__(self, watched: market.Watched, settings: dict[str, int] = SETTINGS) -> None:
         self.table = _impl.PriceTable(1 << 16)
         self.evaluator = _impl.Evaluator(self.table, **settings)
-        now = time.monotonic_ns()
+        now = now_ns()
         for token, sides in watched.books.items():
             bids, asks = (
                 [(market.text(price, 4), market.text(size, 6)) for price, size in levels]
@@ -72,9 +72,9 @@ class Engine:
 
     def on_frame(self, frame: bytes) -> tuple[Any, ...]:
         event = self.decode(frame)
-        flags, found = self.apply(event.price_changes, event.timestamp, time.monotonic_ns())
-        if min(flags) < 0:
-            raise ValueError(f"{flags}: {event}")
+        refused, found = self.apply(event.price_changes, event.timestamp, now_ns())
+        if refused:
+            raise ValueError(f"{refused}: {event}")
         return found
 
 
@@ -98,12 +98,12 @@ class Fed(Engine):
             followed.is_loaded = True
 
     def on_touched(self, slot: int) -> None:
-        for found in self.evaluator.touched(slot, time.monotonic_ns()):
+        for found in self.evaluator.touched(slot, now_ns()):
             if self.submit is not None:
                 self.submit(self.builder.build(found, NOW_MS))
 
     def on_frame(self, frame: bytes) -> tuple[Any, ...]:
-        received = time.monotonic_ns()
+        received = now_ns()
         took = self.keeper.take(
             decode_frame(frame), owner=0, now_s=0.0, now_ms=NOW_MS, received_ns=received
         )
@@ -219,12 +219,10 @@ def _find_row(watched: market.Watched) -> Row:
         best_e4 = 9_000 if leg.side is Side.SELL else 1_000
         levels = [(market.text(best_e4, 4), "100")]
         bids, asks = (levels, []) if leg.side is Side.SELL else ([], levels)
-        engine.table.load_book(
-            slot, bids, asks, tick_e4=0, time_ms=1, received_ns=time.monotonic_ns()
-        )
+        engine.table.load_book(slot, bids, asks, tick_e4=0, time_ms=1, received_ns=now_ns())
     slot = engine.table.slot(form.legs[1].token_id)
     builder = SignalBuilder()
-    touched, now = engine.evaluator.touched, time.monotonic_ns()
+    touched, now = engine.evaluator.touched, now_ns()
     (found,) = (one for one in touched(slot, now) if one.form is form)
     return Row(
         "engine_signal",

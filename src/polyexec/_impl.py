@@ -16,6 +16,7 @@ __all__ = [
     "L2Key",
     "LedgerCore",
     "LegTable",
+    "Mould",
     "PriceTable",
     "Reservation",
     "exchange_domain_separator",
@@ -48,6 +49,7 @@ MODULES = (
     "keccak",
     "ledger",
     "legs",
+    "moulds",
     "prices",
     "sizing",
 )
@@ -94,6 +96,7 @@ if IMPLEMENTATION == "fast":
     from polyexec._fast.keccak import keccak256
     from polyexec._fast.ledger import LedgerCore, Reservation
     from polyexec._fast.legs import LegTable, price_legs, price_quotes
+    from polyexec._fast.moulds import Mould
     from polyexec._fast.prices import PriceTable
     from polyexec._fast.sizing import group_size
 else:
@@ -123,5 +126,6 @@ else:
         price_legs,
         price_quotes,
     )
+    from polyexec._pure.moulds import Mould  # type: ignore[assignment]
     from polyexec._pure.prices import PriceTable  # type: ignore[assignment]
     from polyexec._pure.sizing import group_size

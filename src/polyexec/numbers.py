@@ -120,18 +120,14 @@ def to_price_e4(value: Number, field: str) -> int:
 
 def from_micro(micro: int) -> Decimal:
     """Return micro-units as a ``Decimal`` in whole units, without an exponent or padding."""
-    return _plain(Decimal(micro).scaleb(-6, _EXACT))
+    # normalize() would print 10 as 1E+1.
+    if micro % MICRO == 0:
+        return Decimal(micro // MICRO)
+    return Decimal(micro).scaleb(-6, _EXACT).normalize(_EXACT)
 
 
 def from_e4(price_e4: int) -> Decimal:
     """Return a price in ten-thousandths as a ``Decimal`` in dollars."""
-    return _plain(Decimal(price_e4).scaleb(-4, _EXACT))
-
-
-def _plain(number: Decimal) -> Decimal:
-    # normalize() would print 10 as 1E+1; quantize keeps the plain form.
-    reduced = number.normalize(_EXACT)
-    exponent = reduced.as_tuple().exponent
-    if isinstance(exponent, int) and exponent > 0:
-        return reduced.quantize(Decimal(1), context=_EXACT)
-    return reduced
+    if price_e4 % PRICE_SCALE == 0:
+        return Decimal(price_e4 // PRICE_SCALE)
+    return Decimal(price_e4).scaleb(-4, _EXACT).normalize(_EXACT)

@@ -3,37 +3,7 @@
 from decimal import Decimal
 from typing import Any, ClassVar, Self
 
-__all__ = ["Mould", "Record"]
-
-
-class Mould:
-    """Makes copies of a record that differ in a few slots: the quick way, 5 times a constructor's.
-
-    For values that are normalised already, as what compiled code counted out: nothing is checked
-    but the record that the mould is taken from, when it was built.
-
-    Parameters
-    ----------
-    record : Record
-    varying : str
-        Slots that each copy sets.
-    """
-
-    __slots__ = ("_cls", "_fixed", "_setters")
-
-    def __init__(self, record: "Record", *varying: str) -> None:
-        cls = type(record)
-        fixed = [name for name in cls.__slots__ if name not in varying]
-        self._cls = cls
-        self._fixed = tuple(getattr(record, name) for name in fixed)
-        self._setters = tuple(getattr(cls, name).__set__ for name in (*fixed, *varying))
-
-    def cast(self, *values: object) -> Any:
-        """Return a copy with these values in the varying slots, in order."""
-        record = object.__new__(self._cls)
-        for put, value in zip(self._setters, self._fixed + values, strict=True):
-            put(record, value)
-        return record
+__all__ = ["Record"]
 
 
 class Record:

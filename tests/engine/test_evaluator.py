@@ -2,13 +2,16 @@
 
 import copy
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from polyexec._impl import PriceTable
 from polyexec._pure.evaluator import COUNTED
+from polyexec._pure.prices import STALE_EVENT, BookState, Fault
 from polyexec.core.forms import Form, FormLeg
 from polyexec.enums import Generation, Side, Strategy
 from polyexec.models import ConditionId, Market, TokenId
@@ -309,6 +312,107 @@ def test_other_slots_look_at_nothing(functions: Any) -> None:
         assert evaluator.touched(slot, NOW) == ()
     assert set(evaluator.counts().values()) == {0}
     assert tuple(evaluator.counts()) == COUNTED
+
+
+def test_changes_of_any_class_are_read(functions: Any) -> None:
+    class Slots:
+        __slots__ = ("asset_id", "best_ask", "best_bid", "price", "side", "size")
+
+    class Late(Slots):
+        best_ask = property(lambda self: "0.61")  # type: ignore[assignment]
+
+    class Struct(msgspec.Struct):
+        asset_id: str
+        side: str
+        price: str
+        size: str
+        best_bid: str | None = None
+        best_ask: str | None = None
+
+    table, evaluator = world(functions)
+    plain, late, empty = Slots(), Late(), Slots()
+    for one in (plain, late):
+        one.asset_id, one.side, one.best_bid = "10", "SELL", None
+    plain.price, plain.size, plain.best_ask = "0.61", "1", "0.60"
+    late.price, late.size = "0.60", "0"
+    empty.asset_id = "10"
+    changes = [plain, late, Struct("10", "SELL", "0.62", "2"), message("10", "SELL", "0.63", "3")]
+    assert evaluator.apply_changes(changes, 8, NOW) == ((), ())
+    assert table.levels(table.slot("10"), "SELL") == [
+        (6100, 1_000_000),
+        (6200, 2_000_000),
+        (6300, 3_000_000),
+        (6500, 1_000_000_000),
+    ]
+    for broken in (empty, Slots(), None, "text"):
+        with pytest.raises(AttributeError):
+            evaluator.apply_changes([broken], 9, NOW)
+
+
+def message(token: str, side: str, price: str, size: str) -> SimpleNamespace:
+    return SimpleNamespace(
+        asset_id=token, side=side, price=price, size=size, best_bid="", best_ask=None
+    )
+
+
+def test_a_message_is_applied_before_anything_is_looked_at(functions: Any) -> None:
+    _, evaluator = world(functions)
+    evaluator.add(form())
+    # The first change alone would pay more.
+    changes = [
+        message("10", "SELL", "0.30", "50"),
+        message("unknown", "SELL", "0.30", "50"),
+        message("10", "SELL", "0.30", "0"),
+        message("10", "SELL", "0.60", "50"),
+        message("20", "BUY", "0.40", "1"),
+    ]
+    refused, found = evaluator.apply_changes(changes, "8", NOW)
+    assert refused == ((1, Fault.UNKNOWN_SLOT),)
+    assert [one.net_micro for one in found] == [50_000_000]
+    assert found[0].times_ms == (8, 8, 7)
+    assert sum(evaluator.counts().values()) == 1
+    assert evaluator.apply_changes(tuple(changes[:1]), 7, NOW) == (((0, STALE_EVENT),), ())
+    assert evaluator.apply_changes([], 9, NOW) == ((), ())
+
+
+def test_a_fault_in_a_message_spoils_its_own_book_only(functions: Any) -> None:
+    table, evaluator = world(functions)
+    evaluator.add(form())
+    changes = [message("20", "SELL", "0.6x", "50"), message("10", "SELL", "0.61", "50")]
+    assert evaluator.apply_changes(changes, 8, NOW) == (((0, Fault.BAD_PRICE),), ())
+    assert only(evaluator) == "unusable"
+    assert table.state(table.slot("20")) is BookState.EMPTY
+    assert table.state(table.slot("10")) is BookState.LIVE
+    with pytest.raises(TypeError, match="changes must be a list or tuple"):
+        evaluator.apply_changes(changes[1], 8, NOW)
+    with pytest.raises(AttributeError):
+        evaluator.apply_changes([None], 8, NOW)
+
+
+def test_only_sets_that_take_the_changed_side_are_looked_at(functions: Any) -> None:
+    table, evaluator = world(functions)
+    buys = evaluator.add(form())
+    sells = evaluator.add(form((Side.BUY, Side.SELL, Side.SELL)))
+
+    def told(*changes: SimpleNamespace, now: int = NOW) -> list[int]:
+        refused, found = evaluator.apply_changes(changes, 8, now)
+        assert refused == ()
+        return [one.number for one in found]
+
+    assert told(message("20", "BUY", "0.49", "1")) == [sells]
+    assert told(message("20", "SELL", "0.90", "1")) == [buys]
+    assert told(message("10", "BUY", "0.49", "1")) == []
+    assert told(message("20", "SELL", "0.90", "2"), message("20", "BUY", "0.49", "2")) == [
+        buys,
+        sells,
+    ]
+    # Crossed by a bid, and back: news for those who buy as well.
+    assert told(message("20", "BUY", "0.60", "1")) == []
+    assert told(message("20", "BUY", "0.60", "0")) == [sells, buys]
+    # Too old until now: as well.
+    for token in ("10", "30"):
+        table.confirm(table.slot(token), NOW + 5000)
+    assert told(message("20", "BUY", "0.49", "3"), now=NOW + 5000) == [sells, buys]
 
 
 @pytest.mark.parametrize(

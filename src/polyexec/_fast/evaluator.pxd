@@ -62,6 +62,9 @@ cdef class Evaluator:
     cdef int32_t* changed      # sides that one message changed, as in `takers`, each once
     cdef Py_ssize_t changed_room
 
+    cdef object message_type   # class of the latest change, and where it keeps each field; 0: ask
+    cdef Py_ssize_t[6] offsets
+
     cdef list find(self, int64_t side, int64_t now_ns, list found)
     cdef Verdict look(self, FormData* form, int64_t now_ns, Candidate* best) noexcept nogil
     cdef bint may_pay(self, const FormData* form, const int64_t* prices_e4) noexcept nogil

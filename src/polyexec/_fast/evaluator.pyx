@@ -1,8 +1,7 @@
 """Which sets of legs pay now, net of fees. Rules and readable twin: ``_pure.evaluator``."""
 
 cimport cython
-from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
+from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int32_t, int64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memmove, memset
@@ -11,6 +10,8 @@ from polyexec._fast.amounts cimport c_taker_fee
 from polyexec._fast.convert cimport as_int64
 from polyexec._fast.prices cimport BOOK_LIVE, Level, Levels, PriceTable, Row
 from polyexec._fast.sizing cimport SizingLeg, c_group_size
+
+from types import MemberDescriptorType
 
 from polyexec._pure.evaluator import COUNTED, Found
 
@@ -27,7 +28,15 @@ cdef extern from *:
     """
     void prefetch(const void* address) noexcept nogil
 
+cdef extern from "structmember.h":
+    int T_OBJECT_EX
+    ctypedef struct PyMemberDef:
+        int type
+        Py_ssize_t offset
+
 cdef extern from "Python.h":
+    ctypedef struct PyMemberDescrObject:
+        PyMemberDef* d_member
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     int PyUnicode_CompareWithASCIIString(object text, const char* other)
 
@@ -42,6 +51,10 @@ cdef enum:
     MOST_BPS = 1_000_000
     FIRST_ROOM = 4
 
+cdef enum:  # indices of FIELDS
+    ASSET_ID, SIDE, PRICE, SIZE, BEST_BID, BEST_ASK
+
+cdef tuple FIELDS = ("asset_id", "side", "price", "size", "best_bid", "best_ask")
 cdef int64_t MOST_MICRO = <int64_t>1 << 58
 
 
@@ -140,27 +153,29 @@ cdef class Evaluator:
         cdef Py_ssize_t slot, count = 0, index
         cdef int flags, state
         cdef bint was_old, is_ask
-        cdef list found = None
+        cdef list found = None, refused = None
         # A copy: reading a change may run code that alters the caller's list.
         cdef tuple messages = tuple(changes)
-        cdef tuple answers = PyTuple_New(len(messages))
         for index in range(len(messages)):
             change = messages[index]
-            slot = self.table.c_slot(change.asset_id)
+            if type(change) is not self.message_type:
+                learn(self, type(change))
+            slot = self.table.c_slot(field(self, change, ASSET_ID))
             flags = UNKNOWN_SLOT
             if slot >= 0:
                 prefetch(&self.takers[2 * slot])
                 state = self.table.rows[slot].state
                 was_old = age_of(&self.table.rows[slot], now) > self.max_age_ns
-                side = change.side
+                side = field(self, change, SIDE)
                 flags = self.table.c_apply(
-                    slot, side, change.price, change.size, change.best_bid,
-                    change.best_ask, time_ms, now,
+                    slot, side, field(self, change, PRICE), field(self, change, SIZE),
+                    field(self, change, BEST_BID), field(self, change, BEST_ASK), time_ms, now,
                 )
-            answer = flags
-            Py_INCREF(answer)
-            PyTuple_SET_ITEM(answers, index, answer)
-            if flags > 0 and flags != STALE_EVENT:
+            if flags < 0 or flags == STALE_EVENT:
+                if refused is None:
+                    refused = []
+                refused.append((index, flags))
+            elif flags:
                 # It is one of two, or nothing would have been applied.
                 is_ask = PyUnicode_GET_LENGTH(side) == 4
                 count = note(self, count, <int32_t>(2 * slot + is_ask))
@@ -169,7 +184,9 @@ cdef class Evaluator:
                     count = note(self, count, <int32_t>(2 * slot + (not is_ask)))
         for index in range(count):
             found = self.find(self.changed[index], now, found)
-        return answers, () if found is None else tuple(found)
+        return (
+            () if refused is None else tuple(refused), () if found is None else tuple(found)
+        )
 
     cdef list find(self, int64_t side, int64_t now_ns, list found):  # hot
         """Add the forms that take a side and pay; a list is made for the first of them."""
@@ -421,6 +438,29 @@ cdef FormData* new_form(
         if legs[index].rate_micro < 0:
             form.fee_known = False
     return form
+
+
+cdef inline object field(Evaluator self, object change, Py_ssize_t index):
+    cdef PyObject* value = NULL
+    if self.offsets[index] > 0:
+        value = (<PyObject**>(<char*><PyObject*>change + self.offsets[index]))[0]
+    # Without a place of its own, or without a value: Python knows what to do.
+    return getattr(change, FIELDS[index]) if value == NULL else <object>value
+
+
+cdef int learn(Evaluator self, object kind) except -1:
+    """Note where instances of a class keep the fields that are plain slots."""
+    cdef Py_ssize_t index
+    cdef PyMemberDef* member
+    for index in range(len(FIELDS)):
+        self.offsets[index] = 0
+        slot = getattr(kind, FIELDS[index], None)
+        if type(slot) is MemberDescriptorType and issubclass(kind, slot.__objclass__):
+            member = (<PyMemberDescrObject*>slot).d_member
+            if member.type == T_OBJECT_EX:
+                self.offsets[index] = member.offset
+    self.message_type = kind
+    return 0
 
 
 cdef Py_ssize_t note(Evaluator self, Py_ssize_t count, int32_t side) except -1:

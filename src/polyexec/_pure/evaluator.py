@@ -262,7 +262,7 @@ class Evaluator:
         changes: Sequence[Any],
         time_ms: SupportsIndex | str,
         received_ns: SupportsIndex,
-    ) -> tuple[tuple[int, ...], tuple[Found, ...]]:
+    ) -> tuple[tuple[tuple[int, int], ...], tuple[Found, ...]]:
         """Apply one ``price_change`` message to the table; then evaluate what it changed.
 
         Parameters
@@ -275,8 +275,8 @@ class Evaluator:
 
         Returns
         -------
-        flags : tuple of int
-            Of each change: flags, or a fault.
+        refused : tuple of (int, int)
+            Index of each change that was not applied, and why: a fault, or STALE_EVENT.
         found : tuple of Found
             Of the forms that take a side that was changed, each side once, all changes applied.
             Both sides, where a book may be traded again or is young again.
@@ -284,9 +284,9 @@ class Evaluator:
         if not isinstance(changes, list | tuple):
             raise TypeError(f"changes must be a list or tuple, not {type(changes).__name__}")
         now = checked_int64(received_ns)
-        answers = []
+        refused = []
         changed: dict[tuple[int, int], None] = {}
-        for change in changes:
+        for index, change in enumerate(changes):
             slot = self._table.slot(change.asset_id)
             row = self._table._rows[max(slot, 0)]
             state, was_old = row.state, _age(row, now) > self._max_age_ns
@@ -300,14 +300,15 @@ class Evaluator:
                 time_ms,
                 now,
             )
-            answers.append(flags)
-            if flags > 0 and flags != STALE_EVENT:
+            if flags < 0 or flags == STALE_EVENT:
+                refused.append((index, flags))
+            elif flags:
                 is_ask = int(change.side != "BUY")
                 changed[slot, is_ask] = None
                 if was_old or state != row.state:
                     changed[slot, 1 - is_ask] = None
         found = [one for slot, side in changed for one in self._find(slot, side, now)]
-        return tuple(answers), tuple(found)
+        return tuple(refused), tuple(found)
 
     def counts(self) -> dict[str, int]:
         """Return what became of all looks at forms; see ``COUNTED``."""

@@ -7,12 +7,12 @@ executor arrives at the very cost and net that the evaluator counted.
 from collections.abc import Callable
 from typing import Any, Final
 
+from polyexec._impl import Mould
 from polyexec._pure.evaluator import Found
 from polyexec.core.forms import Form, FormLeg
 from polyexec.enums import Side
 from polyexec.models import Leg, Quote
 from polyexec.numbers import from_micro
-from polyexec.records import Mould
 from polyexec.signals import ArbSignal, LegsSignal, Signal
 
 __all__ = ["SignalBuilder", "build_signal"]
