@@ -47,7 +47,7 @@ cdef class Mould:
             self.offsets[self.count] = offset_of(getattr(self.kind, name))
             self.count += 1
 
-    def cast(self, *values):
+    def cast(self, *values):  # hot
         """Return a copy with these values in the varying slots, in order."""
         cdef Py_ssize_t index, fixed = len(self.fixed)
         cdef object record
@@ -64,7 +64,7 @@ cdef class Mould:
         raise TypeError("cannot pickle or copy a mould: take one from the record")
 
 
-cdef inline void put(object record, Py_ssize_t offset, object value) noexcept:
+cdef inline void put(object record, Py_ssize_t offset, object value) noexcept:  # hot
     # The record is new, so nothing is in the slot.
     Py_INCREF(value)
     (<PyObject**>(<char*><PyObject*>record + offset))[0] = <PyObject*>value
