@@ -16,9 +16,6 @@ cdef extern from "Python.h":
     ctypedef struct PyMemberDescrObject:
         PyMemberDef* d_member
 
-cdef enum:
-    MOST_SLOTS = 32
-
 cdef object NEW = object.__new__
 
 
@@ -26,11 +23,6 @@ cdef object NEW = object.__new__
 @cython.auto_pickle(False)
 cdef class Mould:
     """Makes copies of a record that differ in a few slots; see ``_pure.moulds``."""
-
-    cdef type kind
-    cdef tuple fixed
-    cdef Py_ssize_t count                # of all slots, the fixed ones first
-    cdef Py_ssize_t[MOST_SLOTS] offsets  # where an instance keeps each
 
     def __cinit__(self, record, *varying):
         self.kind = type(record)
