@@ -11,7 +11,7 @@ from benchmarks.baselines import engine as plain
 from benchmarks.bench_wire import Paced
 from benchmarks.harness import Row
 from polyexec import _impl
-from polyexec.core.market_events import decode_frame
+from polyexec.core.market_events import PriceChanges, decode_frame
 from polyexec.core.opportunities import SignalBuilder
 from polyexec.engine.following import FeedSettings
 from polyexec.engine.keeping import BookKeeper
@@ -30,22 +30,6 @@ SETTINGS = {
     "max_size_micro": 1_000_000_000,
     "max_age_ns": 3_600_000_000_000,
 }
-
-
-class Change(msgspec.Struct, gc=False):
-    asset_id: str
-    price: str
-    size: str
-    side: str
-    hash: str | None = None
-    best_bid: str | None = None
-    best_ask: str | None = None
-
-
-class PriceChanges(msgspec.Struct, tag_field="event_type", tag="price_change", gc=False):
-    timestamp: str
-    price_changes: list[Change]
-    market: str = ""
 
 
 class Engine:

@@ -7,6 +7,7 @@ import secrets
 import signal as signal_module
 import stat
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO, TypeAlias
@@ -96,7 +97,7 @@ async def run_bot(
     Raises
     ------
     ConfigError
-        Both modes are ``off``, or one is ``live`` where the other is ``paper``.
+        Both modes are ``off``, or a paper engine would trade on a live exchange.
     """
     engine_mode, executor_mode = config.engine_mode, config.executor_mode
     if engine_mode == executor_mode == "off":
@@ -155,8 +156,11 @@ async def read_lines(source: str) -> AsyncIterator[str]:
     reader = asyncio.StreamReader(limit=_LONGEST_LINE)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while line := await reader.readline():
-        yield line.decode("utf-8", "replace")
+    try:
+        while line := await reader.readline():
+            yield line.decode("utf-8", "replace")
+    except ValueError:
+        raise InputError("signals", source, f"a line of more than {_LONGEST_LINE} bytes") from None
 
 
 def _is_pipe(stream: TextIO) -> bool:
@@ -168,16 +172,15 @@ def _is_pipe(stream: TextIO) -> bool:
 def _stopping(stop: asyncio.Event) -> Iterator[None]:
     """Let SIGINT and SIGTERM set an event instead of tearing the loop down."""
     loop = asyncio.get_running_loop()
-    numbers = (signal_module.SIGINT, signal_module.SIGTERM)
-    taken = []
+    # Signals are the main thread's: elsewhere (a notebook's helper) `seconds` ends the run.
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal_module.SIGINT, signal_module.SIGTERM) if is_main else ()
     for number in numbers:
-        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-            loop.add_signal_handler(number, stop.set)
-            taken.append(number)
+        loop.add_signal_handler(number, stop.set)
     try:
         yield
     finally:
-        for number in taken:
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
@@ -228,6 +231,7 @@ async def _settle(
     executor.set_trading_enabled(False)
     if on_exit == "keep":
         return
+    await executor.drain()  # an order on its way would come to rest behind the cancelling
     try:
         summary.cancelled = len(await executor.cancel_all())
     except (TransportError, VenueError) as error:

@@ -103,6 +103,7 @@ class BaseExecutor(Observed):
         self._loop_thread = 0
         self._closed = False
         self._waiting = 0
+        self._draining = False
         self._idle: asyncio.Event | None = None
         self._waiting_lock = threading.Lock()
         self._queue = SignalQueue(config.queue_size)
@@ -365,7 +366,7 @@ class BaseExecutor(Observed):
         with self._waiting_lock:
             self._waiting += step
             idle = self._waiting == 0
-        if idle and self._closed and self._loop is not None and self._idle is not None:
+        if idle and self._draining and self._loop is not None and self._idle is not None:
             self._loop.call_soon_threadsafe(self._idle.set)
 
     # lifecycle --------------------------------------------------------------------------------
@@ -476,10 +477,7 @@ class BaseExecutor(Observed):
         self._skip_queue()
         if self._keeper is not None:
             await self._keeper.close()
-        if self._idle is not None and self._waiting:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._config.post_timeout_s + 1):
-                    await self._idle.wait()
+        await self._drain()
         if self._venue is not None and self._config.executor_mode != "off":
             await self._venue.close()
         if self._exchange is not None:
@@ -488,6 +486,17 @@ class BaseExecutor(Observed):
         self._signer.close()
         if self._journal is not None:
             await asyncio.to_thread(self._journal.close)
+
+    async def _drain(self) -> None:
+        """Wait for the answers that are due, no longer than the last of them may take."""
+        self._draining = True
+        if self._idle is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.post_timeout_s + 1):
+                while self._waiting:
+                    self._idle.clear()
+                    await self._idle.wait()
 
     def _open_journal(self) -> dict[OrderId, Ticket]:
         """Hold what an earlier run left open, before anything can be sent.
@@ -584,6 +593,14 @@ class Executor(BaseExecutor):
     async def close(self) -> None:
         """Refuse new signals, wait for answers that are due, close every connection."""
         await self._close()
+
+    async def drain(self) -> None:
+        """Wait until every submission has its answer, or is unknown because none came in time.
+
+        Switch trading off before: others may be submitted meanwhile. What is cancelled afterwards
+        is all that was open.
+        """
+        await self._drain()
 
     async def refresh_balance(self) -> int:
         """Ask the exchange for the balance; return it in micro-dollars."""

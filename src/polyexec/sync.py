@@ -52,6 +52,10 @@ class Executor(BaseExecutor):
             finally:
                 runner.stop()
 
+    def drain(self) -> None:
+        """Wait until every submission has its answer, or is unknown because none came in time."""
+        self._run(self._drain())
+
     def refresh_balance(self) -> int:
         """Ask the exchange for the balance; return it in micro-dollars."""
         return self._run(self._refresh_balance())

@@ -16,6 +16,7 @@ import polyexec as px
 from polyexec.bot import OnExit, read_lines, run_bot
 from polyexec.errors import ConfigError, InputError
 
+KEY = "0x" + "35" * 32
 TOKEN = "7" * 70
 BUY = px.LegsSignal([px.Leg(TOKEN, "BUY", "0.40", 10, "GTC", tick_size="0.01", fee_rate=0)])
 
@@ -43,30 +44,51 @@ async def test_signals_from_elsewhere_are_traded_until_they_end() -> None:
     assert summary.last_line().startswith("signals=2 executed=0 rejected=1 skipped=1 unknown=0")
 
 
-@pytest.mark.parametrize(("on_exit", "cancelled"), [("cancel", 1), ("keep", 0)])
-async def test_open_orders_are_cancelled_at_the_end_or_kept(
-    on_exit: OnExit, cancelled: int
-) -> None:
-    key = "0x" + "35" * 32
+@pytest.fixture
+async def exchange() -> AsyncIterator[px.paper.PaperExchange]:
     async with px.paper.PaperExchange() as exchange:
         exchange.add_market("m", tokens=(TOKEN, "8" * 70))
-        credentials = exchange.credentials(key)
-        settings = config(
-            executor_mode="live",
-            private_key=key,
-            api_key=credentials.api_key,
-            api_secret=credentials.secret,
-            api_passphrase=credentials.passphrase,
-            clob_url=exchange.url,
-            ssl_context=exchange.ssl_context,
-            trading_enabled=True,
-        )
-        exchange.deposit(px.OrderSigner(key).address, 100)
-        summary = await run_bot(
-            settings, lines=lines_of(px.encode_signal(BUY)), on_exit=on_exit, show=str
-        )
-        assert (summary.executed, summary.cancelled) == (1, cancelled)
-        assert len(exchange.engine.live) == 1 - cancelled
+        exchange.deposit(px.OrderSigner(KEY).address, 100)
+        yield exchange
+
+
+def trading_on(exchange: px.paper.PaperExchange) -> px.ExecutorConfig:
+    credentials = exchange.credentials(KEY)
+    return config(
+        executor_mode="live",
+        private_key=KEY,
+        api_key=credentials.api_key,
+        api_secret=credentials.secret,
+        api_passphrase=credentials.passphrase,
+        clob_url=exchange.url,
+        ssl_context=exchange.ssl_context,
+        trading_enabled=True,
+    )
+
+
+@pytest.mark.parametrize(("on_exit", "cancelled"), [("cancel", 1), ("keep", 0)])
+async def test_open_orders_are_cancelled_at_the_end_or_kept(
+    on_exit: OnExit, cancelled: int, exchange: px.paper.PaperExchange
+) -> None:
+    lines = lines_of(px.encode_signal(BUY))
+    summary = await run_bot(trading_on(exchange), lines=lines, on_exit=on_exit, show=str)
+    assert (summary.executed, summary.cancelled) == (1, cancelled)
+    assert len(exchange.engine.live) == 1 - cancelled
+
+
+async def test_an_order_on_its_way_is_waited_for_and_then_cancelled(
+    exchange: px.paper.PaperExchange,
+) -> None:
+    async def hold(request: px.paper.Request) -> None:
+        if request.method == "POST" and request.path == "/orders":
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.2)  # a slow exchange: the shutdown is under way meanwhile
+
+    exchange.on_request = hold
+    lines = lines_of(px.encode_signal(BUY))
+    summary = await run_bot(trading_on(exchange), lines=lines, show=str)
+    assert (summary.executed, summary.cancelled) == (1, 1)
+    assert not exchange.engine.live
 
 
 async def test_engine_and_executor_run_together_until_sigterm() -> None:

@@ -16,9 +16,10 @@ from polyexec._impl import Evaluator, PriceTable
 from polyexec.clob.client import ClobClient
 from polyexec.clob.gamma import GammaClient
 from polyexec.clob.markets import MarketCache
+from polyexec.clob.venue import ClobVenue
 from polyexec.config import ExecutorConfig
 from polyexec.core.forms import Form
-from polyexec.core.market_events import MarketEvent, MarketResolved, NewMarket, TickSizeChange
+from polyexec.core.market_events import MarketEvent, MarketResolved, TickSizeChange
 from polyexec.core.opportunities import SignalBuilder
 from polyexec.dispatch import Publisher
 from polyexec.engine.feed import Feed, Tap
@@ -193,7 +194,7 @@ class Engine:
             on_event=self._on_event,
             on_top=self._on_top,
             fetch_books=client.book_events,
-            markets=MarketCache(client.condition_of, client.market),
+            markets=self._executors_markets(),
             tap=self._tap,
             ssl_context=trust,
         )
@@ -201,6 +202,11 @@ class Engine:
         if self._groups is not None:
             self._spawn(self._keep_groups())
             self._spawn(self._expire_groups(self._groups))
+
+    def _executors_markets(self) -> MarketCache | None:
+        """Return what the executor prices with: a new tick has to reach it."""
+        venue = None if self._executor is None else self._executor.venue
+        return venue.markets if isinstance(venue, ClobVenue) else None
 
     async def _paper_exchange(self) -> "PaperExchange":
         if self._exchange is None and self._executor is not None:
@@ -384,7 +390,10 @@ class Engine:
         if isinstance(event, TickSizeChange):
             self._groups.forget(event.market)  # type: ignore[arg-type]
             self._look_again.set()
-        elif isinstance(event, NewMarket | MarketResolved):
+        # New markets are told of the whole exchange, every few seconds: they wait for their turn.
+        elif isinstance(event, MarketResolved) and any(
+            token in self._wanted for token in event.assets_ids or ()
+        ):
             self._look_again.set()
 
     # --- groups -------------------------------------------------------------------------------
