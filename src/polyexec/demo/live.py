@@ -1,15 +1,17 @@
 """A generated market that moves in real time on a paper exchange, listed as real ones are."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from polyexec.demo.ladder import Group, RangeMarket
 from polyexec.demo.world import BookUpdate, generate_group, generate_updates
+from polyexec.models import TokenId
 from polyexec.numbers import from_e4, from_micro
 from polyexec.paper import Listing, PaperExchange, PaperMarket
 
-__all__ = ["list_group", "play_market", "set_books"]
+__all__ = ["list_group", "play_market", "set_books", "set_levels"]
 
 _NOON_UTC_HOUR: Final = 16  # in New York, in summer
 _MANY: Final = 1_000_000_000
@@ -66,14 +68,24 @@ def list_group(
     return listed
 
 
-def set_books(exchange: PaperExchange, updates: list[BookUpdate]) -> None:
+def set_books(exchange: PaperExchange, updates: Iterable[BookUpdate]) -> None:
     """Let the exchange's house offer what the updates say."""
     for update in updates:
-        exchange.set_book(
-            update.market.yes,
-            bids=[(from_e4(price), from_micro(size)) for price, size in update.bids],
-            asks=[(from_e4(price), from_micro(size)) for price, size in update.asks],
-        )
+        set_levels(exchange, update.market.yes, update.bids, update.asks)
+
+
+def set_levels(
+    exchange: PaperExchange,
+    token: TokenId,
+    bids: Iterable[tuple[int, int]],
+    asks: Iterable[tuple[int, int]],
+) -> None:
+    """Let it offer exactly these levels of a token: (price in ten-thousandths, micro-shares)."""
+    exchange.set_book(
+        token,
+        bids=[(from_e4(price), from_micro(size)) for price, size in bids],
+        asks=[(from_e4(price), from_micro(size)) for price, size in asks],
+    )
 
 
 def _listing(market: RangeMarket, end: datetime) -> Listing:

@@ -15,6 +15,7 @@ from polyexec.core.candidates import (
 )
 from polyexec.demo.books import BookTable
 from polyexec.demo.ladder import Group, RangeMarket, build_signals
+from polyexec.demo.live import set_levels
 from polyexec.demo.recordings import Recording, Step, read_recordings
 from polyexec.demo.report import Summary, format_result, format_summary
 from polyexec.demo.world import BookUpdate, generate_group, generate_updates
@@ -195,19 +196,7 @@ class _Stage:
                 )
                 for token in (market.yes, market.no):
                     self._on_message(self._exchange.snapshot(token))
-            self._set_book(market.yes, update.bids, update.asks)
-
-    def _set_book(
-        self,
-        token: TokenId,
-        bids: Iterable[tuple[int, int]],
-        asks: Iterable[tuple[int, int]],
-    ) -> None:
-        self._exchange.set_book(
-            token,
-            bids=[(from_e4(price), from_micro(size)) for price, size in bids],
-            asks=[(from_e4(price), from_micro(size)) for price, size in asks],
-        )
+            set_levels(self._exchange, market.yes, update.bids, update.asks)
 
     async def _trade_trios(self, group: Group) -> None:
         touched, self._touched = self._touched, set()
@@ -261,7 +250,8 @@ class _Stage:
             book = recorded.books[token]
             if book.is_crossed:
                 continue
-            self._set_book(
+            set_levels(
+                self._exchange,
                 token,
                 sorted(book.bids.items(), reverse=True),
                 sorted(book.asks.items()),
