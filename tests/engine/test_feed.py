@@ -17,6 +17,7 @@ from polyexec.core.market_events import BestBidAsk, LastTradePrice, TickSizeChan
 from polyexec.engine.feed import Feed
 from polyexec.errors import InputError, UsageError
 from polyexec.paper import PaperExchange, PaperMarket
+from polyexec.paper.websocket import WebSocket
 from tests.integration.conftest import run  # noqa: F401  both kinds of loops
 from tests.integration.h2_server import until
 from tests.unit.paper.support import Trader
@@ -315,16 +316,51 @@ async def test_a_new_tick_starts_anew_and_is_told_to_the_markets() -> None:
                 exchange.set_tick_size(market.yes, "0.001")
                 exchange.set_level(market.yes, "BUY", "0.401", 7)
                 await until(lambda: all_true(exchange, table, feed))
-                await until(lambda: table.top(table.slot(market.yes)).epoch > epoch)
+                # Each token is told by itself.
+                await until(
+                    lambda: (
+                        {
+                            event.asset_id
+                            for event in heard.events
+                            if isinstance(event, TickSizeChange)
+                        }
+                        == set(market.token_ids)
+                    )
+                )
+                assert table.top(table.slot(market.yes)).epoch > epoch
                 await until(lambda: all_true(exchange, table, feed))
                 assert table.top(table.slot(market.yes)).best_bid_e4 == 4010
                 record = markets.peek(market.yes)
                 assert record is not None
                 assert record.tick_e4 == 10
-                ticks = [event for event in heard.events if isinstance(event, TickSizeChange)]
-                assert {event.asset_id for event in ticks} == set(market.token_ids)
                 assert feed.counts.faults == {}
             await markets.close()
+
+
+async def test_a_book_that_is_doubted_before_the_first_pong_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held: list[WebSocket] = []
+    real = WebSocket.send_text
+
+    def hold_the_first_pong(socket: WebSocket, text: bytes) -> None:
+        if text == b"PONG" and not held:
+            held.append(socket)
+        else:
+            real(socket, text)
+
+    monkeypatch.setattr(WebSocket, "send_text", hold_the_first_pong)
+    async with PaperExchange() as exchange:
+        (market,) = seeded(exchange)
+        async with following(exchange.ws_url, exchange.ssl_context) as (feed, table, _):
+            feed.subscribe(market.token_ids)
+            await until(lambda: all_true(exchange, table, feed))
+            exchange.set_tick_size(market.yes, "0.001")
+            slots = [table.slot(token) for token in market.token_ids]
+            await until(lambda: all(table.state(slot) is BookState.EMPTY for slot in slots))
+            real(held[0], b"PONG")
+            await until(lambda: all_true(exchange, table, feed))
+            assert feed.counts.missing == 0
 
 
 async def test_observers_that_raise_cost_nothing(caplog: pytest.LogCaptureFixture) -> None:

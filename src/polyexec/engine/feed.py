@@ -280,9 +280,15 @@ class Feed:
         if self._tap is not None:
             self._tell_tap(self._tap.on_up, connection.number)
         connection.up_s = self._now_s()
+        again: list[Followed] = []
         for token in connection.tokens.values():
-            if not token.is_loaded:  # else its book was quicker than the first pong
+            if token.is_loaded:
+                continue  # its book was quicker than the first pong
+            if token.has_answered:
+                again.append(token)  # and was doubted before that: no other one is on its way
+            else:
                 self._note_asked(token)
+        self._ask(again)
 
     def _on_down(self, connection: _Connection) -> None:
         if self._tap is not None:
