@@ -69,7 +69,6 @@ class ReplayedMarket:
         self, forms: Sequence[Form], exchange: PaperExchange, on_touched: Callable[[int], object]
     ) -> None:
         self.exchange = exchange
-        self._on_touched = on_touched
         tokens: dict[TokenId, Market] = {}
         for form in forms:
             for leg in form.legs:
@@ -79,15 +78,14 @@ class ReplayedMarket:
         self.keeper = BookKeeper(
             self.table,
             FeedSettings(),
-            on_touched=self._touched,
+            on_touched=on_touched,
             on_wanted=_ask_nobody,
             on_event=self._on_event,
         )
         for token, market in tokens.items():
             self.keeper.describe(market)
             self.keeper.follow(token, 0)
-        self._versions: dict[str, int] = {}
-        self._shown: dict[str, int] = {}
+        self._shown: dict[str, list[list[tuple[int, int]]]] = {}
         self.off_grid = 0
         """Books that could not be shown: a price off the market's tick, or crossed."""
 
@@ -114,7 +112,6 @@ class ReplayedMarket:
             for token in one.tokens or tuple(self.keeper.tokens):
                 if token in self.keeper.tokens:
                     self.keeper.void(self.keeper.tokens[token])
-                    self._versions[token] = self._versions.get(token, 0) + 1
             return
         events: Iterable[MarketEvent] = (
             decode_frame(one.frame)
@@ -126,11 +123,6 @@ class ReplayedMarket:
             events, owner=0, now_s=now_ms / 1000, now_ms=now_ms, received_ns=one.received_ns
         )
 
-    def _touched(self, slot: int) -> None:
-        token = self.table.token_id_of(slot)
-        self._versions[token] = self._versions.get(token, 0) + 1
-        self._on_touched(slot)
-
     def _on_event(self, event: MarketEvent) -> None:
         if isinstance(event, TickSizeChange) and event.asset_id in self.exchange.engine.tokens:
             self.exchange.set_tick_size(event.asset_id, event.new_tick_size)
@@ -140,12 +132,11 @@ class ReplayedMarket:
 
         What we took stays taken until the recorded book of the token changes.
         """
-        version = self._versions.get(token, 0)
-        if self._shown.get(token) == version:
-            return
-        self._shown[token] = version
         slot = self.table.slot(token)
         sides = [] if slot < 0 else [self.table.levels(slot, side) for side in Side]
+        if self._shown.get(token) == sides:
+            return
+        self._shown[token] = sides
         bids, asks = ([(from_e4(p), from_micro(s)) for p, s in side] for side in sides or ((), ()))
         try:
             self.exchange.set_book(token, bids=bids, asks=asks)

@@ -1,0 +1,33 @@
+from collections.abc import Sequence
+from typing import Any, NoReturn, Self, SupportsIndex, final
+
+from polyexec._fast.evaluator import Evaluator
+from polyexec._fast.prices import PriceTable
+from polyexec._pure.evaluator import Found
+from polyexec._pure.tapes import COUNTED as COUNTED
+from polyexec._pure.tapes import Stop as Stop
+
+@final
+class TapePlayer:
+    stops_at_touch: bool
+    @property
+    def finds(self) -> list[tuple[Found, ...]]: ...
+    @property
+    def touched(self) -> tuple[int, ...]: ...
+    @property
+    def received_ns(self) -> int: ...
+    @property
+    def row(self) -> int: ...
+    def __new__(
+        cls,
+        evaluator: Evaluator,
+        table: PriceTable,
+        slots: Sequence[int],
+        *,
+        ahead_ms: SupportsIndex,
+    ) -> Self: ...
+    def load(self, columns: Sequence[Any]) -> None: ...
+    def play(self, until_ns: SupportsIndex) -> Stop: ...
+    def counts(self) -> dict[str, int]: ...
+    def faults_by_number(self) -> dict[int, int]: ...
+    def __reduce__(self) -> NoReturn: ...
