@@ -8,8 +8,9 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import h2.config
@@ -19,7 +20,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from polyexec.paper.http import Fault, OnRequest, Request, Response, json_response
+from polyexec.paper.http import Fault, Held, OnRequest, Request, Response, json_response
 from polyexec.paper.websocket import Session, WebSocket
 
 __all__ = ["Server"]
@@ -27,6 +28,7 @@ __all__ = ["Server"]
 MAX_BODY = 1 << 20
 MAX_STREAMS = 256
 _WINDOW = 1 << 20
+_Answer = TypeVar("_Answer")
 _log = logging.getLogger(__name__)
 
 
@@ -36,34 +38,31 @@ class Server:
     Parameters
     ----------
     handle : callable
-        From a request to its response; never raises for what a client sent.
+        From a request to its response, or to when there is one; never raises for what a client
+        sent.
     open_session : callable
         From the path of a WebSocket to what it is connected to; None: no such path.
-    ssl_context : ssl.SSLContext
-        With a certificate, and ``h2`` and ``http/1.1`` as its ALPN protocols.
     """
 
     def __init__(
         self,
-        handle: Callable[[Request], Response],
+        handle: Callable[[Request], Response | Held],
         *,
         open_session: Callable[[str, WebSocket], Session | None],
-        ssl_context: ssl.SSLContext,
     ) -> None:
         self.handle = handle
         self._open_session = open_session
         self.on_request: OnRequest | None = None
         self.request_count = 0
-        self._ssl_context = ssl_context
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection | WebSocket] = set()
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port."""
+    async def start(self, host: str, port: int, ssl_context: ssl.SSLContext) -> int:
+        """Listen with a certificate, and ``h2`` and ``http/1.1`` by ALPN; returns the port."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self), host, port, ssl=self._ssl_context
+            lambda: _Connection(self), host, port, ssl=ssl_context
         )
         return cast("int", self._server.sockets[0].getsockname()[1])
 
@@ -202,11 +201,28 @@ class _Connection(asyncio.Protocol):
             body=bytes(stream.body),
         )
         if server.on_request is None:
-            self._respond(stream_id, self._answer(request))
+            answer = self._answer(request)
+            if isinstance(answer, Response):
+                self._respond(stream_id, answer)
+            else:
+                self._run(self._when_due(stream_id, answer))
             return
-        task = asyncio.ensure_future(self._with_hook(server.on_request, stream_id, request))
-        server.tasks.add(task)
-        task.add_done_callback(server.tasks.discard)
+        self._run(self._with_hook(server.on_request, stream_id, request))
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        tasks = self._server.tasks
+        task = asyncio.ensure_future(coroutine)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def _when_due(self, stream_id: int, answer: Response | Held) -> None:
+        """Respond; what is held is matched whether or not the client is still there."""
+        if isinstance(answer, Held):
+            await asyncio.sleep(answer.wait_ms / 1000)
+            answer = self._guarded(answer.finish)
+        if stream_id:
+            self._respond(stream_id, answer)
+            self._flush()
 
     async def _with_hook(self, hook: OnRequest, stream_id: int, request: Request) -> None:
         try:
@@ -217,17 +233,20 @@ class _Connection(asyncio.Protocol):
         if outcome is Fault.CLOSE:
             self.abort()
         elif outcome is Fault.HANDLE_THEN_DROP:
-            self._answer(request)
+            await self._when_due(0, self._answer(request))
         elif not isinstance(outcome, Fault):
-            self._respond(stream_id, outcome or self._answer(request))
-            self._flush()
+            await self._when_due(stream_id, outcome or self._answer(request))
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request) -> Response | Held:
+        return self._guarded(partial(self._server.handle, request))
+
+    @staticmethod
+    def _guarded(answer: Callable[[], _Answer]) -> _Answer | Response:
         try:
-            return self._server.handle(request)
+            return answer()
         except Exception:
             # An error of ours, not of the client: it must not take the connection with it.
-            _log.exception("%s %s failed", request.method, request.path)
+            _log.exception("a request failed")
             return json_response({"error": "Internal server error"}, 500)
 
     def _respond(self, stream_id: int, response: Response) -> None:
