@@ -219,7 +219,7 @@ class _Connection(asyncio.Protocol):
         """Respond; what is held is matched whether or not the client is still there."""
         if isinstance(answer, Held):
             await asyncio.sleep(answer.wait_ms / 1000)
-            answer = self._guarded(answer.finish)
+            answer = answer.finish()
         if stream_id:
             self._respond(stream_id, answer)
             self._flush()
@@ -238,15 +238,19 @@ class _Connection(asyncio.Protocol):
             await self._when_due(stream_id, outcome or self._answer(request))
 
     def _answer(self, request: Request) -> Response | Held:
-        return self._guarded(partial(self._server.handle, request))
+        what = f"{request.method} {request.path}"
+        answer = self._guarded(partial(self._server.handle, request), what)
+        if not isinstance(answer, Held):
+            return answer
+        return Held(answer.wait_ms, partial(self._guarded, answer.finish, what))
 
     @staticmethod
-    def _guarded(answer: Callable[[], _Answer]) -> _Answer | Response:
+    def _guarded(answer: Callable[[], _Answer], what: str) -> _Answer | Response:
         try:
             return answer()
         except Exception:
             # An error of ours, not of the client: it must not take the connection with it.
-            _log.exception("a request failed")
+            _log.exception("%s failed", what)
             return json_response({"error": "Internal server error"}, 500)
 
     def _respond(self, stream_id: int, response: Response) -> None:
