@@ -217,9 +217,8 @@ class _Run:
             self._pays.update(dict.fromkeys(one.tokens, one.pays_micro))
             return
         self.market.take(one)
-        if self._exchange.engine.live:
-            orders = list(self._exchange.engine.live.values())
-            self.market.show_open({o.token_id for o in orders if o.account == self._account})
+        if self.market.is_ours:
+            self.market.follow()
         for slot in self._touched:
             self._look(slot)
         self._touched.clear()

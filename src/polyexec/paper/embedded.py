@@ -18,7 +18,7 @@ from polyexec.errors import InputError, InternalError, UsageError
 from polyexec.numbers import MICRO, Number, from_micro, to_micro, to_price_e4
 from polyexec.paper.book import PaperMarket, price_text
 from polyexec.paper.channels import Channels
-from polyexec.paper.conditions import Conditions
+from polyexec.paper.conditions import Conditions, parse_whole_ms
 from polyexec.paper.errors import Refused
 from polyexec.paper.exchange import Exchange, MarketMessage
 from polyexec.paper.http import Held, OnRequest, Request, Response
@@ -202,6 +202,11 @@ class PaperExchange:
     def on_request(self, hook: OnRequest | None) -> None:
         self._server.on_request = hook
 
+    @property
+    def conditions(self) -> Conditions:
+        """What it does to orders besides matching them."""
+        return self._exchange.conditions
+
     def handle(self, request: Request) -> Response:
         """Answer a request without the wire, exactly as the server does, but without delay."""
         return self._router.handle(request)
@@ -328,15 +333,16 @@ class PaperExchange:
         fee_rate: Number = 0,
         fee_exponent: int = 1,
         min_order_size: Number = 5,
-        delay_ms: int = 0,
+        delay_ms: int | None = None,
         is_deferred: bool = False,
-        maker_rebate: Number = 0,
+        maker_rebate: Number | None = None,
     ) -> PaperMarket:
         """Open a market. Ids that are not given follow from slug and generation, repeatably.
 
         An order that would trade at once is held for ``delay_ms`` before it is matched, with the
         book of then; its POST is answered after that or, ``is_deferred``, at once as ``delayed``.
-        ``maker_rebate`` is the share of the taker fee that goes to the makers.
+        ``maker_rebate`` is the share of the taker fee that goes to the makers. What is None is as
+        the conditions say.
         """
         generation = parse_generation(generation)
         slug = slug or f"market-{len(self.engine.markets) + 1}"
@@ -355,8 +361,8 @@ class PaperExchange:
             raise InputError("condition_id", condition_id, "stands in the exchange already")
         if isinstance(fee_exponent, bool) or fee_exponent not in range(5):
             raise InputError("fee_exponent", fee_exponent, "must be a whole number from 0 to 4")
-        if type(delay_ms) is not int or not 0 <= delay_ms <= _LONGEST_DELAY_MS:
-            raise InputError("delay_ms", delay_ms, "must be whole milliseconds, up to a minute")
+        delay_ms = self.conditions.delay_ms if delay_ms is None else delay_ms
+        rebate = self.conditions.maker_rebate if maker_rebate is None else maker_rebate
         market = PaperMarket(
             condition_id=condition_id,
             token_ids=(first, second),
@@ -368,9 +374,9 @@ class PaperExchange:
             fee_exponent=fee_exponent,
             min_order_size_micro=to_micro(min_order_size, "min_order_size"),
             outcomes=outcomes,
-            delay_ms=delay_ms,
+            delay_ms=parse_whole_ms(delay_ms, "delay_ms", most=_LONGEST_DELAY_MS),
             is_deferred=is_deferred,
-            rebate_micro=parse_rate_micro(maker_rebate, "maker_rebate"),
+            rebate_micro=parse_rate_micro(rebate, "maker_rebate"),
         )
         self._exchange.add_market(market)
         return market
@@ -422,8 +428,13 @@ class PaperExchange:
         who = ledger.holders(market) if address is None else [parse_address(address, "address")]
         return from_micro(sum(ledger.redeem(account, market) for account in who))
 
-    def recorded_books(self) -> RecordedBooks:
-        """Return what lays recorded books over this exchange, queue and own impact included."""
+    def recorded_books(self, before_match: Callable[[str], object]) -> RecordedBooks:
+        """Return what lays recorded books over this exchange, queue and own impact included.
+
+        ``before_match`` is called with an order's token before the book is looked at; it lays
+        that token's book, so that books which nobody trades cost nothing.
+        """
+        self._exchange.before_match = before_match
         return RecordedBooks(self._exchange, queue=self._exchange.conditions.queue)
 
     def seed_book(self, token_id: str | int, *, bids: Levels = (), asks: Levels = ()) -> None:

@@ -88,6 +88,8 @@ class Exchange:
         )
         self._rejects = conditions.chance("reject_rate")
         self._held: set[str] = set()
+        self.before_match: Callable[[str], object] | None = None
+        """Called with an order's token before the book is looked at: a replay lays it then."""
         self.accounts = Accounts(chain_id, clock=clock, window_s=auth_window_s)
         self.wallets = Wallets()
         self.hasher = OrderHasher(chain_id)
@@ -156,6 +158,7 @@ class Exchange:
         return answers
 
     def _is_held(self, order: Order) -> bool:
+        self._look(order)
         # A post-only order that would trade is refused, and not after a while.
         return (
             order.market.delay_ms > 0 and not order.post_only and self.engine.is_marketable(order)
@@ -163,7 +166,12 @@ class Exchange:
 
     def _release(self, order: Order) -> dict[str, Any]:
         self._held.discard(order.order_id)
+        self._look(order)
         return self._place(order)
+
+    def _look(self, order: Order) -> None:
+        if self.before_match is not None:
+            self.before_match(order.token_id)
 
     def _place(self, order: Order) -> dict[str, Any]:
         return views.accepted(order, self.engine.place(order))

@@ -19,7 +19,7 @@ a recorded trade at a worse price must have gone through them, and a recorded tr
 reaches them when it is their turn (:mod:`polyexec.paper.queueing`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from polyexec.enums import Side
@@ -33,7 +33,7 @@ from polyexec.paper.queueing import FillBounds, LevelQueue
 
 __all__ = ["Ladder", "RecordedBook", "RecordedBooks"]
 
-Ladder: TypeAlias = Iterable[tuple[int, int]]
+Ladder: TypeAlias = Sequence[tuple[int, int]]
 """(price in 1e-4 dollars, micro-shares)."""
 _Where: TypeAlias = tuple[bool, int]  # is it a bid, and its price: in terms of the first token
 
@@ -52,6 +52,7 @@ class RecordedBooks:
         self._exchange = exchange
         self._estimate = queue
         self._books: dict[str, RecordedBook] = {}
+        self._ours: dict[str, PaperMarket] = {}
         exchange.watch(self._on_event)
 
     def __getitem__(self, market: PaperMarket) -> "RecordedBook":
@@ -61,6 +62,17 @@ class RecordedBooks:
             self._books[market.condition_id] = book
         return book
 
+    @property
+    def has_ours(self) -> bool:
+        """Return whether :meth:`ours` can name anything."""
+        return bool(self._ours)
+
+    def ours(self) -> list[PaperMarket]:
+        """Return the markets where what is there is not just what is recorded."""
+        for condition_id in [one for one in self._ours if not self._books[one].is_ours]:
+            del self._ours[condition_id]
+        return list(self._ours.values())
+
     def fill_bounds(self) -> Iterator[FillBounds]:
         """Yield what every order of an account that ever rested has traded, and its bounds."""
         for book in self._books.values():
@@ -68,9 +80,13 @@ class RecordedBooks:
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Filled):
-            self[event.market].on_fill(event)
+            self._own(event.market).on_fill(event)
         elif isinstance(event, OrderChanged) and event.order.account != HOUSE:
-            self[event.order.market].on_order(event.order)
+            self._own(event.order.market).on_order(event.order)
+
+    def _own(self, market: PaperMarket) -> "RecordedBook":
+        self._ours[market.condition_id] = market
+        return self[market]
 
 
 class RecordedBook:
@@ -94,6 +110,7 @@ class RecordedBook:
         self._queues: dict[_Where, LevelQueue] = {}
         self._ended: list[FillBounds] = []
         self._is_printing = False
+        self._last: tuple[int, Ladder, Ladder] | None = None
         self.impact: dict[_Where, int] = {}
         """Shares that are recorded and not there any more, because we took them."""
 
@@ -104,6 +121,9 @@ class RecordedBook:
 
     def show(self, token: int, bids: Ladder, asks: Ladder) -> None:
         """Take over what is recorded of a token (0 or 1) now; it must not be crossed."""
+        if (token, bids, asks) == self._last:
+            return
+        self._last = (token, bids, asks)
         shown = {(token == 0, price): shares for price, shares in bids}
         shown |= {(token == 1, price): shares for price, shares in asks}
         if token:
@@ -127,6 +147,7 @@ class RecordedBook:
 
         Our resting orders keep their place behind the last known shares of their own price.
         """
+        self._last = None
         kept = {where: shares for where, shares in self._recorded.items() if where in self._queues}
         for where in sorted(self._recorded.keys() - kept.keys()):
             self._fall(where, 0)
@@ -143,7 +164,7 @@ class RecordedBook:
                 continue
             queue, better = self._queues[where], where[1] > price if is_bid else where[1] < price
             if better:
-                found, left = queue.trade_through(left)
+                found, left = queue.trade_through(left, now_ms)
             elif where[1] == price:
                 found, left = queue.trade(left, now_ms)
             else:
@@ -204,7 +225,7 @@ class RecordedBook:
             if queue is None:
                 queue = self._queues[where] = LevelQueue(self._estimate)
             if order not in queue:
-                queue.join(order, self._available(where))
+                queue.join(order, self._available(where), self._exchange.clock())
         elif queue is not None:
             ended = queue.leave(order)
             if ended is not None:

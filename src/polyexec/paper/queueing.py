@@ -13,7 +13,7 @@ The first and the last bound the fills that the recording allows; a setting choo
 first two decides.
 
 A trade and the fall of its level are told apart: recordings show up to 30 ms between the two, in
-either order. What falls is therefore held for :data:`WINDOW_MS`; a trade in that time explains
+either order, so what falls is held for :data:`WINDOW_MS`; a trade in that time explains
 it, and what none explains was cancelled.
 """
 
@@ -25,9 +25,12 @@ from typing import Final, NamedTuple
 from polyexec.paper.book import Order
 from polyexec.paper.conditions import QueueEstimate
 
-__all__ = ["WINDOW_MS", "FillBounds", "LevelQueue", "Shares"]
+__all__ = ["LAG_MS", "WINDOW_MS", "FillBounds", "LevelQueue", "Shares"]
 
 WINDOW_MS: Final = 200
+"""How far apart a trade and the fall of its level may be."""
+LAG_MS: Final = 50
+"""A trade that is told so soon after an order has joined may be older than the order."""
 _FIFO, _PRO_RATA, _EARLIEST = range(3)
 _CHOSEN: Final[dict[QueueEstimate, int]] = {"fifo": _FIFO, "pro_rata": _PRO_RATA}
 
@@ -51,6 +54,7 @@ class FillBounds(NamedTuple):
 @dataclass(slots=True)
 class _Place:
     order: Order
+    joined_ms: int
     number: int  # of events before it joined: older falls are not its own
     ahead: list[int]
     filled: list[int]
@@ -92,11 +96,11 @@ class LevelQueue:
     def __contains__(self, order: Order) -> bool:
         return order.order_id in self._places
 
-    def join(self, order: Order, shown_micro: int) -> None:
+    def join(self, order: Order, shown_micro: int, now_ms: int) -> None:
         """Let an order rest behind all the recorded shares of its price."""
         self._events += 1
         self._places[order.order_id] = _Place(
-            order, self._events, [shown_micro] * 3, [order.filled_micro] * 3
+            order, now_ms, self._events, [shown_micro] * 3, [order.filled_micro] * 3
         )
 
     def leave(self, order: Order) -> FillBounds | None:
@@ -135,14 +139,14 @@ class LevelQueue:
         """
         self._cancel_old(now_ms)
         self._explain(max(shares), now_ms)
-        return self._pass(shares)
+        return self._pass(shares, now_ms)
 
-    def trade_through(self, shares: Shares) -> tuple[list[tuple[Order, int]], Shares]:
+    def trade_through(self, shares: Shares, now_ms: int) -> tuple[list[tuple[Order, int]], Shares]:
         """The same for a trade at a worse price: nothing can have been ahead any more."""
-        self._falls.clear()
         for place in self._places.values():
-            place.ahead = [0, 0, 0]
-        return self._pass(shares)
+            for estimate in _seen_by(place, now_ms):
+                place.ahead[estimate] = 0
+        return self._pass(shares, now_ms)
 
     def met(self, order: Order, shares_micro: int) -> None:
         """Take in that an order traded by crossing, not by its turn: so it does in every queue."""
@@ -155,10 +159,10 @@ class LevelQueue:
         for place in self._places.values():
             place.ahead = [max(0, ahead - shares_micro) for ahead in place.ahead]
 
-    def _pass(self, shares: Sequence[int]) -> tuple[list[tuple[Order, int]], Shares]:
+    def _pass(self, shares: Sequence[int], now_ms: int) -> tuple[list[tuple[Order, int]], Shares]:
         left, fills = list(shares), []
         for place in self._places.values():
-            for estimate in range(3):
+            for estimate in _seen_by(place, now_ms):
                 # What earlier orders of accounts got is gone from ``left`` already.
                 reach = left[estimate]
                 behind = max(0, reach - place.ahead[estimate])
@@ -188,6 +192,11 @@ class LevelQueue:
             for place in self._places.values():
                 if place.number < fall.number:
                     place.ahead = _after_cancel(place.ahead, fall)
+
+
+def _seen_by(place: _Place, now_ms: int) -> range:
+    """Return the estimates in which a trade that is told now can have met an order."""
+    return range(_EARLIEST if now_ms - place.joined_ms < LAG_MS else _FIFO, _EARLIEST + 1)
 
 
 def _after_cancel(ahead: Sequence[int], fall: _Fall) -> list[int]:
