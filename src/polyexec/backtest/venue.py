@@ -24,6 +24,7 @@ from polyexec.models import Market, OrderId, TokenId
 from polyexec.paper.embedded import PaperExchange
 from polyexec.paper.http import Held, Request, Response
 from polyexec.paper.latency import LatencyModel
+from polyexec.paper.timers import Timers
 
 __all__ = ["InProcessVenue"]
 
@@ -63,13 +64,14 @@ class InProcessVenue:
         self._auth = L2Signer(address, credentials)
         self._clock = clock
         self._draws = (latency or exchange.conditions.latency).draws()
+        self._timers = Timers()
         self._arrives_us = 0
 
     async def open(self) -> None:
         """Nothing to connect."""
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Nothing to close: what was sent arrives, as it does on a wire."""
 
     # --- orders -------------------------------------------------------------------------------
 
@@ -96,10 +98,9 @@ class InProcessVenue:
         outcome = Answer(status=answer.status, body=answer.body, headers=answer.headers)
         self._after(answer_us, partial(on_outcome, outcome))
 
-    @staticmethod
-    def _after(delay_us: int, event: Callable[[], object]) -> None:
+    def _after(self, delay_us: int, event: Callable[[], object]) -> None:
         if delay_us > 0:
-            asyncio.get_running_loop().call_later(delay_us / 1e6, event)
+            self._timers.after_us(delay_us, event)
         else:
             event()
 

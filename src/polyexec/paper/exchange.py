@@ -186,7 +186,7 @@ class Exchange:
                 self.engine.reject(order)
 
         self._held.add(order.order_id)
-        self.timers.after(order.market.delay_ms, match)
+        self.timers.after_us(order.market.delay_ms * 1000, match)
         return views.accepted(order, []) | {"status": "delayed"}
 
     def _take(self, key: ApiKey, entry: OrderEntry) -> Order:

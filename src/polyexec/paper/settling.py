@@ -14,7 +14,7 @@ class Settler:
 
     def __init__(self, engine: MatchingEngine, conditions: Conditions, timers: Timers) -> None:
         self._engine = engine
-        self._delay_ms = conditions.settle_ms
+        self._delay_us = conditions.settle_ms * 1000
         self._failures = conditions.chance("failure_rate")
         self._timers = timers
 
@@ -22,4 +22,4 @@ class Settler:
         """Set the clock going for a new match; whether it fails is drawn now."""
         if isinstance(event, TradeChanged) and event.trade.status == "MATCHED":
             end = self._engine.fail if self._failures.happens() else self._engine.settle
-            self._timers.after(self._delay_ms, partial(end, event.trade))
+            self._timers.after_us(self._delay_us, partial(end, event.trade))

@@ -1,6 +1,7 @@
 """What an exchange does later: on the loop that runs it, and not after it has closed."""
 
 import asyncio
+import heapq
 from collections.abc import Callable
 
 from polyexec.errors import UsageError
@@ -9,13 +10,18 @@ __all__ = ["Timers"]
 
 
 class Timers:
-    """Timers of one exchange."""
+    """Timers of one exchange or venue; what is due at the same time happens in the order given.
+
+    The loop itself does not promise that.
+    """
 
     def __init__(self) -> None:
+        self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._handles: set[asyncio.TimerHandle] = set()
+        self._count = 0
 
-    def after(self, delay_ms: int, event: Callable[[], object]) -> None:
-        """Call ``event`` in so many milliseconds of the running loop.
+    def after_us(self, delay_us: int, event: Callable[[], object]) -> None:
+        """Call ``event`` in so many microseconds of the running loop.
 
         Raises
         ------
@@ -31,9 +37,13 @@ class Timers:
 
         def happen() -> None:
             self._handles.discard(handle)
-            event()
+            _, _, first = heapq.heappop(self._events)  # as many events as timers
+            first()
 
-        handle = loop.call_later(delay_ms / 1000, happen)
+        due_s = loop.time() + delay_us / 1e6
+        self._count += 1
+        heapq.heappush(self._events, (due_s, self._count, event))
+        handle = loop.call_at(due_s, happen)
         self._handles.add(handle)
 
     def cancel(self) -> None:
@@ -41,3 +51,4 @@ class Timers:
         for handle in self._handles:
             handle.cancel()
         self._handles.clear()
+        self._events.clear()
