@@ -78,14 +78,87 @@ def test_body_that_is_too_large_is_refused_and_the_connection_lives(run: Run) ->
     run(main())
 
 
-def test_request_without_h2_is_told_to_upgrade(run: Run) -> None:
+def test_clients_without_h2_are_served_over_http11(run: Run) -> None:
+    async def main() -> None:
+        async with paper.PaperExchange(clock=Clock()) as exchange:
+            market = exchange.add_market("wire")
+            alice = Trader(exchange)
+            exchange.deposit(alice.address, 100)
+            plain = exchange.ssl_context
+            plain.set_alpn_protocols(["http/1.1"])
+            limits = httpx.Limits(max_connections=1)
+            async with httpx.AsyncClient(
+                verify=plain, trust_env=False, base_url=exchange.url, limits=limits
+            ) as http:
+                # One connection, one request after the other.
+                for price in ("0.40", "0.41"):
+                    request = http.build_request(
+                        "POST", "/order", json=alice.limit(market.yes, "BUY", price, "10")
+                    )
+                    request.headers.update(alice.headers("POST", "/order", request.content))
+                    response = await http.send(request)
+                    assert (response.status_code, response.http_version) == (200, "HTTP/1.1")
+                    assert response.json()["status"] == "live"
+                book = await http.get("/book", params={"token_id": market.yes})
+                assert [level["price"] for level in book.json()["bids"]] == ["0.4", "0.41"]
+                assert (await http.post("/order", content=b"x" * (1 << 21))).status_code == 413
+                assert (await http.get("/nowhere")).status_code == 404
+            assert exchange.request_count == 4
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("sent", "answers"),
+    [
+        (b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n" * 3, [b"200"] * 3),  # pipelined
+        (b"GET /ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", [b"200"]),
+        (b"nonsense\r\n\r\n", [b"400"]),
+        (b"GET /ok HTTP/1.1\r\nx: " + b"y" * (1 << 17), [b"431"]),
+        (b"POST /order HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n{", []),
+    ],
+)
+def test_http11_of_any_shape_gets_an_answer_or_none(
+    run: Run, sent: bytes, answers: list[bytes]
+) -> None:
     async def main() -> None:
         async with paper.PaperExchange() as exchange:
             plain = exchange.ssl_context
             plain.set_alpn_protocols(["http/1.1"])
-            async with httpx.AsyncClient(verify=plain, trust_env=False) as http:
-                # HTTP/1.1 is for WebSockets alone.
-                assert (await http.get(exchange.url + "/ok")).status_code == 426
+            reader, writer = await asyncio.open_connection("127.0.0.1", exchange._port, ssl=plain)
+            for start in range(0, len(sent), 4096):  # a head may come in pieces
+                writer.write(sent[start : start + 4096])
+            await writer.drain()
+            for status in answers:
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.split()[1] == status
+                length = next(
+                    int(line.split(b":")[1])
+                    for line in head.splitlines()
+                    if line.lower().startswith(b"content-length")
+                )
+                await reader.readexactly(length)
+            writer.close()
+
+    run(main())
+
+
+def test_http11_has_the_faults_of_the_hook(run: Run) -> None:
+    async def main() -> None:
+        async with paper.PaperExchange() as exchange:
+
+            async def hook(request: paper.Request) -> paper.Response | paper.Fault | None:
+                return paper.Fault.CLOSE if request.path == "/time" else None
+
+            exchange.on_request = hook
+            plain = exchange.ssl_context
+            plain.set_alpn_protocols(["http/1.1"])
+            async with httpx.AsyncClient(
+                verify=plain, trust_env=False, base_url=exchange.url
+            ) as http:
+                assert (await http.get("/ok")).status_code == 200
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await http.get("/time")
 
     run(main())
 

@@ -27,7 +27,7 @@ from polyexec.journal.wal import open_journal
 from tests.quiet import quiet
 from tests.simulation.checker import Checker
 from tests.simulation.journals import KilledError, MortalJournal
-from tests.simulation.venue import SimulatedExchange, SimulatedVenue
+from tests.simulation.venue import SimulatedVenue, simulated_exchange
 from tests.unit.journals import MemoryJournal
 
 _MARKETS = 3
@@ -69,8 +69,8 @@ class Session:
         self.kills_left = rng.choice((0, 0, 1, 1, 2, 4))
         self.was_killed = False
         self.other_faults = 0
-        self.exchange = SimulatedExchange(
-            clock=self.clock, settle_at_once=self.settles_at_once, seed=rng.randbytes(32)
+        self.exchange = simulated_exchange(
+            self.clock, settle_at_once=self.settles_at_once, seed=rng.randbytes(32)
         )
         self.tokens: list[px.TokenId] = []
         for market_number in range(_MARKETS):

@@ -7,24 +7,21 @@ about sending are checked here (:class:`~tests.simulation.checker.Checker`).
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 import polyexec as px
 from polyexec.backtest.loop import VirtualClock
-from polyexec.clob import wire
-from polyexec.clob.venue import own_fills
-from polyexec.core.auth import L2Signer
+from polyexec.backtest.venue import InProcessVenue
 from polyexec.core.orders import split_batch
 from polyexec.core.ports import AnswerCallback, Outcome
 from polyexec.paper import PaperExchange, Request
-from polyexec.paper.exchange import Exchange
-from polyexec.paper.routes import Router
 from tests.simulation.checker import Checker
 
+_Answer = TypeVar("_Answer")
 BEFORE = (  # the exchange does not see the order
     "never_sent",
     "lost_before",
@@ -59,28 +56,23 @@ _LONGEST_QUEUE_MS = 40_000  # has been seen: rest.md 3
 _LONGEST_LIE_MS = 20_000
 
 
-class SimulatedExchange(PaperExchange):
-    """A paper exchange without server and certificate, with keys that follow from a seed."""
-
-    def __init__(self, *, clock: VirtualClock, settle_at_once: bool, seed: bytes) -> None:
-        self.chain_id = 137
-        self._port = 0
-        self._exchange = Exchange(
-            chain_id=137,
-            clock=clock.time_ms,
-            auth_window_s=600,  # a queue behind the check makes orders late, not unauthentic
-            settle_at_once=settle_at_once,
-        )
-        self._exchange.accounts._seed = seed
-        self._router = Router(self._exchange)
+def simulated_exchange(clock: VirtualClock, *, settle_at_once: bool, seed: bytes) -> PaperExchange:
+    """Return a paper exchange whose API keys follow from a seed."""
+    exchange = PaperExchange(
+        clock=clock.time_ms,
+        auth_window_s=600,  # a queue behind the check makes orders late, not unauthentic
+        settle_at_once=settle_at_once,
+    )
+    exchange._exchange.accounts._seed = seed
+    return exchange
 
 
-class SimulatedVenue:
+class SimulatedVenue(InProcessVenue):
     """A venue whose faults come from a generator; ``fault_rate`` 0 makes it honest."""
 
     def __init__(
         self,
-        exchange: SimulatedExchange,
+        exchange: PaperExchange,
         *,
         address: str,
         credentials: px.ApiCredentials,
@@ -88,9 +80,8 @@ class SimulatedVenue:
         rng: random.Random,
         checker: Checker,
     ) -> None:
-        self._exchange = exchange
-        self._auth = L2Signer(address, credentials)
-        self._clock = clock
+        super().__init__(exchange, address=address, credentials=credentials, clock=clock)
+        self._virtual_clock = clock
         self._rng = rng
         self._checker = checker
         self._arrived: dict[str, int] = {}  # order id -> when the exchange first had its POST
@@ -99,12 +90,6 @@ class SimulatedVenue:
         self.in_flight = 0
         self.fault_rate = 0.0
         self.faults = 0
-
-    async def open(self) -> None:
-        """Nothing to connect."""
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
     def process_died(self) -> None:
         """Answer nothing any more to what was asked so far; what was sent arrives all the same."""
@@ -122,44 +107,42 @@ class SimulatedVenue:
         outcome: Outcome
         travel_ms = self._rng.choice((0, 0, 1, 30, 400))
         if fault in BEFORE:
-            self._answer(on_outcome, _UNSEEN[fault], travel_ms)
+            self._tell(on_outcome, _UNSEEN[fault], travel_ms)
         elif fault == "delayed_then_dropped":
-            self._answer(on_outcome, _delayed(batch), travel_ms)
+            self._tell(on_outcome, _delayed(batch), travel_ms)
         elif fault in ("late", "delayed"):
-            self._after(self._rng.randint(1, _LONGEST_QUEUE_MS), partial(self._arrive, batch))
+            self._later(self._rng.randint(1, _LONGEST_QUEUE_MS), partial(self._reach, batch))
             outcome = _delayed(batch) if fault == "delayed" else _lost("time-out")
-            self._answer(on_outcome, outcome, self._rng.choice((0, 5_000)))
+            self._tell(on_outcome, outcome, self._rng.choice((0, 5_000)))
         elif fault == "raises":
-            self._arrive(batch)
+            self._reach(batch)
             raise OSError("broken pipe")
         elif travel_ms:
-            self._after(travel_ms, partial(self._arrive_and_answer, batch, fault, on_outcome))
+            self._later(travel_ms, partial(self._arrive_and_answer, batch, fault, on_outcome))
         else:
             self._arrive_and_answer(batch, fault, on_outcome)
 
     def _arrive_and_answer(
         self, batch: px.OrderBatch, fault: str, on_outcome: AnswerCallback
     ) -> None:
-        answer = self._arrive(batch)
+        answer = self._reach(batch)
         if fault == "twice":
-            answer = self._arrive(batch)
+            answer = self._reach(batch)
         outcome = self._bent(fault, answer)
         travel_ms = self._rng.choice((0, 1, 25, 300))
-        self._answer(on_outcome, outcome, travel_ms)
+        self._tell(on_outcome, outcome, travel_ms)
         if fault == "outcome_twice":
-            self._answer(on_outcome, _lost("and again"), travel_ms)
+            self._tell(on_outcome, _lost("and again"), travel_ms)
 
-    def _arrive(self, batch: px.OrderBatch) -> px.Answer:
+    def _reach(self, batch: px.OrderBatch) -> px.Answer:
         headers = {name.lower(): value for name, value in batch.headers.items()}
-        answer = self._exchange.handle(
-            Request("POST", batch.path, headers=headers, body=batch.body)
-        )
+        answer = self.exchange.handle(Request("POST", batch.path, headers=headers, body=batch.body))
         for order_id in batch.order_ids:
-            self._arrived.setdefault(order_id, self._clock.now_ms)
+            self._arrived.setdefault(order_id, self._virtual_clock.now_ms)
         self._checker.note("arrived", answer.status, answer.body.decode())
         return px.Answer(status=answer.status, body=answer.body)
 
-    def _answer(self, on_outcome: AnswerCallback, outcome: Outcome, delay_ms: int) -> None:
+    def _tell(self, on_outcome: AnswerCallback, outcome: Outcome, delay_ms: int) -> None:
         process = self._process
 
         def deliver() -> None:
@@ -167,11 +150,11 @@ class SimulatedVenue:
                 on_outcome(outcome)
 
         if delay_ms:
-            self._after(delay_ms, deliver)
+            self._later(delay_ms, deliver)
         else:
             deliver()
 
-    def _after(self, delay_ms: int, event: Any) -> None:
+    def _later(self, delay_ms: int, event: Any) -> None:
         self.in_flight += 1
 
         def happen() -> None:
@@ -219,90 +202,54 @@ class SimulatedVenue:
         self.faults += 1
         return self._rng.choice(kinds)
 
-    async def _get(self, path: str, fault: str = "", **query: str) -> Any:
-        """Ask the exchange; it answers as of the middle of the time that this takes."""
-        await self._travel()
-        headers = self._auth.headers(self._clock.time_ms() // 1000, "GET", path)
-        lowered = {name.lower(): value for name, value in headers.items()}
-        answer = self._exchange.handle(Request("GET", path, query=query, headers=lowered))
-        await self._travel()
-        self._checker.note("get", path, fault)
+    async def _asked(self, fault: str, answer: Awaitable[_Answer]) -> _Answer:
+        """Wait for an answer; with the fault ``error`` it gets lost."""
+        value = await answer
+        self._checker.note("asked", fault)
         if fault == "error":
             raise self._rng.choice(_READ_ERRORS)()
-        return wire.parse_body(answer.status, answer.body, {})
+        return value
 
-    async def _travel(self) -> None:
+    async def travel(self) -> None:
         await asyncio.sleep(self._rng.choice((0, 0.001, 0.02, 0.2)))
-
-    async def fetch_market(self, token_id: px.TokenId) -> px.Market:
-        market = self._exchange.market(token_id)
-        return wire.parse_market(await self._get(f"/clob-markets/{market.condition_id}"), token_id)
 
     async def fetch_order(self, order_id: px.OrderId) -> px.OrderStatus | None:
         fault = self._fault("error", "not_found", "stale")
-        value = await self._get(f"/data/order/{order_id}", fault)
-        now = self._clock.now_ms
+        status = await self._asked(fault, super().fetch_order(order_id))
+        now = self._virtual_clock.now_ms
         # What lies for ever cannot be seen through; absence is only believed after two minutes.
         if fault == "not_found" and now < self._arrived.get(order_id, now) + _LONGEST_LIE_MS:
             return None
         if fault == "stale" and order_id in self._told:
             return self._told[order_id]
-        if value is None:
-            return None
-        status = self._told[order_id] = wire.parse_order(value)
+        if status is not None:
+            self._told[order_id] = status
         return status
 
-    async def fetch_fills(self, order_id: px.OrderId) -> tuple[px.Fill, ...]:
+    async def fetch_all_fills(self) -> list[px.Fill]:
         fault = self._fault("error", "missing", "doubled", "shuffled")
-        fills: list[px.Fill] = []
-        cursor = "MA=="
-        while cursor:
-            page = wire.parse_trade_page(await self._get("/data/trades", fault, next_cursor=cursor))
-            fills += page.items
-            cursor = page.next_cursor or ""
+        fills = await self._asked(fault, super().fetch_all_fills())
         if fault == "missing":
             fills = fills[: self._rng.randint(0, len(fills))]
         elif fault == "doubled":
             fills += fills
         elif fault == "shuffled":
             self._rng.shuffle(fills)
-        return own_fills(order_id, fills)
-
-    async def fetch_balance(self) -> px.BalanceSnapshot:
-        return await self._balance(asset_type="COLLATERAL")
-
-    async def fetch_position(self, token_id: px.TokenId) -> px.BalanceSnapshot:
-        return await self._balance(asset_type="CONDITIONAL", token_id=token_id)
+        return fills
 
     async def _balance(self, **query: str) -> px.BalanceSnapshot:
-        as_of_ms = self._clock.time_ms()  # before the question, as the live venue does
-        fault = self._fault("error")
-        value = await self._get("/balance-allowance", fault, signature_type="0", **query)
-        return px.BalanceSnapshot(
-            balance_micro=wire.parse_balance(value).balance_micro, as_of_ms=as_of_ms
-        )
-
-    async def cancel_orders(self, order_ids: Sequence[px.OrderId]) -> tuple[px.OrderId, ...]:
-        return await self._cancel("/orders", orjson.dumps(list(order_ids)))
-
-    async def cancel_all(self) -> tuple[px.OrderId, ...]:
-        return await self._cancel("/cancel-all", b"")
+        return await self._asked(self._fault("error"), super()._balance(**query))
 
     async def _cancel(self, path: str, body: bytes) -> tuple[px.OrderId, ...]:
         fault = self._fault("lost_before", "lost_after", "rate_limited")
         self._checker.note("cancel", fault)
-        await self._travel()
-        if fault == "lost_before":
-            raise px.OutcomeUnknownError("reset")
-        if fault == "rate_limited":
-            raise px.RateLimitedError(429, "slow down")
-        headers = self._auth.headers(self._clock.time_ms() // 1000, "DELETE", path, body)
-        lowered = {name.lower(): value for name, value in headers.items()}
-        answer = self._exchange.handle(Request("DELETE", path, headers=lowered, body=body))
-        await self._travel()
+        if fault in ("lost_before", "rate_limited"):
+            await self.travel()
+            raise _UNHEARD[fault]()
+        canceled = await super()._cancel(path, body)
         if fault == "lost_after":
             raise px.OutcomeUnknownError("reset")
-        return wire.parse_cancel(wire.parse_body(answer.status, answer.body, {})).canceled
+        return canceled
 
 
 def _lost(why: str) -> px.NoAnswer:
@@ -325,6 +272,10 @@ _UNSEEN: dict[str, Outcome] = {
     "disabled": px.Answer(status=503, body=b'{"error":"Trading is currently disabled"}'),
     "unavailable_html": px.Answer(status=503, body=b"<html><title>Unavailable</title></html>"),
     "server_error_before": px.Answer(status=500, body=b'{"error":"internal"}'),
+}
+_UNHEARD = {
+    "lost_before": lambda: px.OutcomeUnknownError("reset"),
+    "rate_limited": lambda: px.RateLimitedError(429, "slow down"),
 }
 _READ_ERRORS = (
     lambda: px.NotSentError("no connection"),

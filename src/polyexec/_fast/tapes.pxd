@@ -31,11 +31,14 @@ cdef class TapePlayer:
 
     cdef int64_t[7] counted          # as COUNTED names them
     cdef int64_t[13] faults          # by the number of a Fault
+    cdef int8_t* watches             # by slot: stop when its book has changed
+    cdef list watched                # these slots
     cdef int32_t* changed            # slots that one message changed, each once
     cdef Py_ssize_t room
 
     cdef Py_ssize_t message(self, Py_ssize_t row, Py_ssize_t* touched) except -1
     cdef int take(self, Py_ssize_t slot, Py_ssize_t row) except 1000
+    cdef bint wants(self, Py_ssize_t slot) noexcept
     cdef Py_ssize_t slot_of(self, Py_ssize_t row) noexcept
     cdef Py_ssize_t note(self, Py_ssize_t touched, int32_t slot) except -1
     cdef int look(self, Py_ssize_t touched) except -1

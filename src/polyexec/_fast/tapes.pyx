@@ -2,7 +2,7 @@
 
 cimport cython
 from libc.stdint cimport INT64_MAX, int8_t, int32_t, int64_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport calloc, free, realloc
 
 from polyexec._fast.convert cimport as_int64
 from polyexec._fast.evaluator cimport Evaluator
@@ -45,10 +45,26 @@ cdef class TapePlayer:
                 self.table.token_id_of(slot)
         self.slots = array("i", slots)
         self.ahead_ms = as_int64(ahead_ms)
-        self.finds, self.touched = [], ()
+        self.finds, self.touched, self.watched = [], (), []
+        self.watches = <int8_t*>calloc(self.table.capacity, 1)
+        if self.watches == NULL:
+            raise MemoryError
 
     def __dealloc__(self):
         free(self.changed)
+        free(self.watches)
+
+    def watch(self, slots):
+        """Stop for the books of these slots too, and of no others; see ``_pure.tapes``."""
+        if slots == self.watched:
+            return
+        for slot in slots:
+            self.table.token_id_of(slot)
+        for slot in self.watched:
+            self.watches[<Py_ssize_t>slot] = 0
+        self.watched = list(slots)
+        for slot in self.watched:
+            self.watches[<Py_ssize_t>slot] = 1
 
     def load(self, columns):
         """Take the next block, all of its columns; see ``_pure.tapes``."""
@@ -61,7 +77,7 @@ cdef class TapePlayer:
     def play(self, until_ns):  # hot
         """Play messages received before then, and return why it stopped; see ``_pure.tapes``."""
         cdef int64_t until = as_int64(until_ns)
-        cdef Py_ssize_t row = self.row, touched
+        cdef Py_ssize_t row = self.row, touched, index
         cdef int8_t kind
         while row < self.count:
             if self.received[row] >= until:
@@ -69,7 +85,7 @@ cdef class TapePlayer:
                 return DUE
             self.received_ns = self.received[row]
             kind = self.kinds[row]
-            if kind == TRADE and not self.stops_at_touch:
+            if kind == TRADE and not self.wants(self.slot_of(row)):
                 row += 1
                 continue
             if kind != CHANGE and kind != BOOK:
@@ -78,10 +94,11 @@ cdef class TapePlayer:
             row = self.message(row, &touched)
             if touched == 0:
                 continue
-            if self.stops_at_touch:
-                self.row = row
-                self.touched = tuple([self.changed[index] for index in range(touched)])
-                return TOUCHED
+            for index in range(touched):
+                if self.wants(self.changed[index]):
+                    self.row = row
+                    self.touched = tuple([self.changed[each] for each in range(touched)])
+                    return TOUCHED
             if self.look(touched):
                 self.row = row
                 return FOUND
@@ -158,6 +175,9 @@ cdef class TapePlayer:
             slot, <Py_ssize_t>self.sizes[row], &self.sides[first], &self.prices[first],
             &self.sizes[first], self.prices[row], time, self.received_ns,
         )
+
+    cdef inline bint wants(self, Py_ssize_t slot) noexcept:  # hot
+        return slot >= 0 and (self.stops_at_touch or self.watches[slot])
 
     cdef Py_ssize_t slot_of(self, Py_ssize_t row) noexcept:  # hot
         cdef Py_ssize_t token = self.tokens[row]

@@ -99,7 +99,8 @@ class TapePlayer:
     Attributes
     ----------
     stops_at_touch : bool
-        Stop after every message that changes a book, and at trades, instead of evaluating.
+        Stop after every message that changes a book, and at trades, instead of evaluating; see
+        :meth:`watch`.
     finds : list of tuples
         What the latest message has made pay, one tuple for each touched slot that has any.
     touched : tuple of int
@@ -118,6 +119,7 @@ class TapePlayer:
         "_faults",
         "_slots",
         "_table",
+        "_watched",
         "finds",
         "received_ns",
         "row",
@@ -148,10 +150,26 @@ class TapePlayer:
         self._faults: dict[int, int] = {}
         self._columns = checked_columns([array(code) for _, code in COLUMNS])
         self.stops_at_touch = False
+        self._watched: set[int] = set()
         self.finds: list[tuple[Found, ...]] = []
         self.touched: tuple[int, ...] = ()
         self.received_ns = 0
         self.row = 0
+
+    def watch(self, slots: Sequence[int]) -> None:
+        """Stop for the books of these slots as for all with ``stops_at_touch``, and of no others.
+
+        Raises
+        ------
+        IndexError
+            A slot has no token.
+        """
+        for slot in slots:
+            self._table.token_id_of(slot)
+        self._watched = set(slots)
+
+    def _wants(self, slot: int) -> bool:
+        return slot >= 0 and (self.stops_at_touch or slot in self._watched)
 
     def load(self, columns: Sequence[Any]) -> None:
         """Take the next block, all of :data:`COLUMNS` in their order; ValueError: they are not."""
@@ -167,13 +185,13 @@ class TapePlayer:
             The block ends within a message.
         """
         until = checked_int64(until_ns)
-        received, _, kinds, *_ = self._columns
+        received, _, kinds, _, tokens, *_ = self._columns
         while self.row < len(kinds):
             row = self.row
             if received[row] >= until:
                 return Stop.DUE
             self.received_ns = received[row]
-            if kinds[row] == Kind.TRADE and not self.stops_at_touch:
+            if kinds[row] == Kind.TRADE and not self._wants(self._slot_of(tokens[row])):
                 self.row += 1
                 continue
             if kinds[row] not in (Kind.CHANGE, Kind.BOOK):
@@ -182,7 +200,7 @@ class TapePlayer:
             touched = self._message()
             if not touched:
                 continue
-            if self.stops_at_touch:
+            if any(map(self._wants, touched)):
                 self.touched = tuple(touched)
                 return Stop.TOUCHED
             looks = [self._evaluator.touched(slot, self.received_ns) for slot in touched]
@@ -202,6 +220,9 @@ class TapePlayer:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a TapePlayer lives in one process: it cannot be pickled or copied")
 
+    def _slot_of(self, token: int) -> int:
+        return self._slots[token] if 0 <= token < len(self._slots) else -1
+
     def _message(self) -> list[int]:
         """Apply a message; return what it touched."""
         _, _, kinds, ends, tokens, _, _, sizes, _, _ = self._columns
@@ -220,8 +241,7 @@ class TapePlayer:
             self.row += 1 + (sizes[row] if is_book else 0)
             counted["rows"] += self.row - row
             is_last = ends[self.row - 1] != 0
-            token = tokens[row]
-            slot = self._slots[token] if 0 <= token < len(self._slots) else -1
+            slot = self._slot_of(tokens[row])
             if slot < 0:
                 counted["foreign"] += 1
                 continue

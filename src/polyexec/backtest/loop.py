@@ -9,16 +9,26 @@ __all__ = ["DeadlockError", "VirtualClock", "VirtualLoop", "run_virtual"]
 
 T = TypeVar("T")
 
+_MS_US = 1000
 _START_MS = 1_790_000_000_000
 _MS_NS = 1_000_000
 _NEVER_NS = 2**63 - 1
 
 
 class VirtualClock:
-    """The executor's two clocks and the exchange's; the loop moves it to the next timer."""
+    """The executor's two clocks and the exchange's; the loop moves it to the next timer.
+
+    It counts whole microseconds: a recording has milliseconds, latencies are finer.
+    """
 
     def __init__(self, start_ms: int = _START_MS) -> None:
-        self.start_ms = self.now_ms = start_ms
+        self.start_ms = start_ms
+        self.now_us = start_ms * _MS_US
+
+    @property
+    def now_ms(self) -> int:
+        """Unix time in whole milliseconds that have passed."""
+        return self.now_us // _MS_US
 
     def time_ms(self) -> int:
         """Unix time in milliseconds."""
@@ -26,12 +36,12 @@ class VirtualClock:
 
     def monotonic_ns(self) -> int:
         """The same in nanoseconds: it never steps back."""
-        return self.now_ms * 1_000_000
+        return self.now_us * 1000
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since the start."""
-        return (self.now_ms - self.start_ms) / 1000
+        return (self.now_us - self.start_ms * _MS_US) / 1e6
 
 
 class DeadlockError(Exception):
@@ -48,8 +58,8 @@ class _Jump:
         if timeout is None:
             raise DeadlockError("the loop has no timer left and nothing to do")
         if timeout > 0:
-            # Whole milliseconds, and never so few that the timer is not due.
-            self._clock.now_ms += max(1, math.ceil(timeout * 1000 - 1e-3))
+            # Whole microseconds, and never so few that the timer is not due.
+            self._clock.now_us += max(1, math.ceil(timeout * 1e6 - 1e-3))
         return []
 
     def close(self) -> None:
@@ -73,14 +83,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     async def advance(self, to_ms: int) -> None:
         """Let everything happen that is due until then; the clock never steps back."""
-        clock = self._virtual_clock
-        if to_ms <= clock.now_ms and not self._ready:
+        clock, to_us = self._virtual_clock, to_ms * _MS_US
+        if to_us <= clock.now_us and not self._ready:
             return
         due_s = (to_ms - clock.start_ms) / 1000
         if not self._ready and not (self._scheduled and self._scheduled[0].when() <= due_s):
-            clock.now_ms = max(clock.now_ms, to_ms)  # nobody waits: no turn of the loop
+            clock.now_us = max(clock.now_us, to_us)  # nobody waits: no turn of the loop
             return
-        await asyncio.sleep(max(0, to_ms - clock.now_ms) / 1000)
+        await asyncio.sleep(max(0, to_us - clock.now_us) / 1e6)
 
     def next_due_ns(self) -> int:
         """Return the unix time at which something is due next, not later than that; 0: now."""

@@ -1,36 +1,24 @@
 """The market of a replay: the live engine's book keeper, and the recorded books as liquidity."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any
-
-import orjson
 
 from polyexec._impl import PriceTable
-from polyexec._pure.prices import Top
+from polyexec._pure.prices import BookState, Top
 from polyexec.backtest.stream import Stamped
-from polyexec.clob import wire
-from polyexec.clob.venue import own_fills
-from polyexec.core.auth import ApiCredentials, L2Signer
+from polyexec.backtest.venue import InProcessVenue
+from polyexec.core.auth import ApiCredentials
 from polyexec.core.forms import Form
-from polyexec.core.market_events import MarketEvent, TickSizeChange, decode_frame
-from polyexec.core.ports import (
-    Answer,
-    AnswerCallback,
-    BalanceSnapshot,
-    Clock,
-    Fill,
-    OrderBatch,
-    OrderStatus,
-)
+from polyexec.core.market_events import LastTradePrice, MarketEvent, TickSizeChange, decode_frame
+from polyexec.core.ports import Clock
 from polyexec.engine.following import FeedSettings, Followed
 from polyexec.engine.keeping import BookKeeper
 from polyexec.enums import Side
 from polyexec.errors import InputError
-from polyexec.models import Market, OrderId, TokenId
-from polyexec.numbers import from_e4, from_micro
-from polyexec.paper import PaperExchange, Request
+from polyexec.models import Market, TokenId
+from polyexec.numbers import from_e4, from_micro, to_micro, to_price_e4
+from polyexec.paper import PaperExchange
+from polyexec.paper.latency import LatencyModel
+from polyexec.paper.queueing import FillBounds
 
 __all__ = ["Books", "ReplayedMarket", "ReplayedVenue"]
 
@@ -69,6 +57,8 @@ class ReplayedMarket:
         self, forms: Sequence[Form], exchange: PaperExchange, on_touched: Callable[[int], object]
     ) -> None:
         self.exchange = exchange
+        self._books = exchange.recorded_books(self.show)
+        self._governors: dict[str, str] = {}  # by condition: the token whose book is shown
         tokens: dict[TokenId, Market] = {}
         for form in forms:
             for leg in form.legs:
@@ -85,9 +75,8 @@ class ReplayedMarket:
         for token, market in tokens.items():
             self.keeper.describe(market)
             self.keeper.follow(token, 0)
-        self._shown: dict[str, list[list[tuple[int, int]]]] = {}
         self.off_grid = 0
-        """Books that could not be shown: a price off the market's tick, or crossed."""
+        """Crossed books, which are not shown, and trades that cannot be read."""
 
     def _list(self, market: Market, complement: TokenId) -> None:
         engine = self.exchange.engine
@@ -124,34 +113,92 @@ class ReplayedMarket:
         )
 
     def _on_event(self, event: MarketEvent) -> None:
-        if isinstance(event, TickSizeChange) and event.asset_id in self.exchange.engine.tokens:
+        if isinstance(event, LastTradePrice):
+            self._on_trade(event)
+        elif isinstance(event, TickSizeChange) and event.asset_id in self.exchange.engine.tokens:
             self.exchange.set_tick_size(event.asset_id, event.new_tick_size)
 
-    def show(self, token: str) -> None:
-        """Lay the recorded book on the exchange.
-
-        What we took stays taken until the recorded book of the token changes.
-        """
-        slot = self.table.slot(token)
-        sides = [] if slot < 0 else [self.table.levels(slot, side) for side in Side]
-        if self._shown.get(token) == sides:
+    def _on_trade(self, event: LastTradePrice) -> None:
+        if event.asset_id not in self.exchange.engine.tokens or not event.size:
             return
-        self._shown[token] = sides
-        bids, asks = ([(from_e4(p), from_micro(s)) for p, s in side] for side in sides or ((), ()))
+        market = self.exchange.market(event.asset_id)
+        if market.condition_id not in self._governors or not self._books[market].is_ours:
+            return  # nobody of ours stands in the queue
         try:
-            self.exchange.set_book(token, bids=bids, asks=asks)
-        except InputError:
+            side, price_e4 = Side((event.side or "").upper()), to_price_e4(event.price, "price")
+            shares_micro = to_micro(event.size, "size")
+        except ValueError:
             self.off_grid += 1
-            self.exchange.clear_book(token)
+            return
+        self._books[market].trade(
+            market.token_ids.index(event.asset_id), side, price_e4, shares_micro
+        )
 
-    def show_open(self, tokens: Iterable[str]) -> None:
-        """Lay the books of tokens on which orders of ours rest."""
-        for token in tokens:
-            self.show(token)
+    def show(self, token: str) -> None:
+        """Lay the recorded book of a token on the exchange; from now on it is its market's.
+
+        Where it is void, that of the market's other token is the same from the other side.
+
+        What we took stays taken: see :mod:`polyexec.paper.liquidity`.
+        """
+        market = self.exchange.market(token)
+        if market.pays_micro is not None:
+            return
+        self._governors[market.condition_id] = token
+        both = (token, *(other for other in market.token_ids if other != token))
+        slots = ((one, self.table.slot(one)) for one in both)
+        known = [(one, slot) for one, slot in slots if slot >= 0 and self._is_live(slot)]
+        if not known:
+            self._books[market].void()
+            return
+        shown, slot = known[0]
+        bids, asks = (self.table.levels(slot, side) for side in (Side.BUY, Side.SELL))
+        self._books[market].show(market.token_ids.index(shown), bids, asks)
+
+    def _is_live(self, slot: int) -> bool:
+        state = self.table.state(slot)
+        self.off_grid += state is BookState.CROSSED
+        return state is BookState.LIVE
+
+    @property
+    def is_ours(self) -> bool:
+        """Return whether :meth:`follow` has anything to do: an order rests, or we took shares."""
+        return self._books.has_ours
+
+    def follow(self) -> None:
+        """Bring up to date the books that are no longer as recorded, because of us.
+
+        To be called after every event while :attr:`is_ours`. The rest is shown when an order
+        arrives.
+        """
+        for market in self._books.ours():
+            governor = self._governors.get(market.condition_id)
+            if governor is not None:
+                self.show(governor)
+
+    def our_slots(self) -> list[int]:
+        """Return the slots of the books that :meth:`follow` looks at."""
+        if not self._books.has_ours:
+            return []
+        tokens = (token for market in self._books.ours() for token in market.token_ids)
+        return [slot for token in tokens if (slot := self.table.slot(token)) >= 0]
+
+    def resolve(self, token: str, pays_micro: int) -> None:
+        """End the market of a token; of one that has ended already, nothing."""
+        if token in self.exchange.engine.tokens and self.exchange.market(token).pays_micro is None:
+            self.exchange.resolve(token, from_micro(pays_micro))
+            self.exchange.redeem(token)
+
+    def fill_bounds(self) -> tuple[FillBounds, ...]:
+        """Return what every order that rested has traded, and the bounds of its queue."""
+        return tuple(self._books.fill_bounds())
 
 
-class ReplayedVenue:
-    """The exchange in process: the order arrives, and is answered, after a latency."""
+class ReplayedVenue(InProcessVenue):
+    """The exchange of a replay: an order meets what is recorded of when it arrives.
+
+    ``latency_ms`` (entry, answer) comes before the latency of the exchange's conditions.
+    """
 
     def __init__(
         self,
@@ -160,91 +207,16 @@ class ReplayedVenue:
         address: str,
         credentials: ApiCredentials,
         clock: Clock,
-        latency_ms: tuple[int, int],
+        latency_ms: tuple[int, int] | None = None,
     ) -> None:
-        self._market = market
-        self._auth = L2Signer(address, credentials)
-        self._clock = clock
-        self._entry_ms, self._answer_ms = latency_ms
-
-    async def open(self) -> None:
-        """Nothing to connect."""
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-    def post_orders(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
-        """Send the batch; it meets the books of when it arrives."""
-        self._after(self._entry_ms, partial(self._arrive, batch, on_outcome))
-
-    def _arrive(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
-        entries = orjson.loads(batch.body)
-        for entry in entries if isinstance(entries, list) else [entries]:
-            self._market.show(entry["order"]["tokenId"])
-        headers = {name.lower(): value for name, value in batch.headers.items()}
-        request = Request("POST", batch.path, headers=headers, body=batch.body)
-        answer = self._market.exchange.handle(request)
-        outcome = Answer(status=answer.status, body=answer.body)
-        self._after(self._answer_ms, partial(on_outcome, outcome))
-
-    @staticmethod
-    def _after(delay_ms: int, event: Callable[[], object]) -> None:
-        if delay_ms:
-            asyncio.get_running_loop().call_later(delay_ms / 1000, event)
-        else:
-            event()
-
-    async def _ask(self, method: str, path: str, body: bytes = b"", **query: str) -> Any:
-        await asyncio.sleep((self._entry_ms + self._answer_ms) / 1000)
-        headers = self._auth.headers(self._clock.time_ms() // 1000, method, path, body)
-        lowered = {name.lower(): value for name, value in headers.items()}
-        request = Request(method, path, query=query, headers=lowered, body=body)
-        answer = self._market.exchange.handle(request)
-        return wire.parse_body(answer.status, answer.body, {})
-
-    async def fetch_market(self, token_id: TokenId) -> Market:
-        """Return what pricing and signing need of a token's market."""
-        condition = self._market.exchange.market(token_id).condition_id
-        return wire.parse_market(await self._ask("GET", f"/clob-markets/{condition}"), token_id)
-
-    async def fetch_order(self, order_id: OrderId) -> OrderStatus | None:
-        """Return an order in any state, or None when it is not known."""
-        value = await self._ask("GET", f"/data/order/{order_id}")
-        return None if value is None else wire.parse_order(value)
-
-    async def fetch_fills(self, order_id: OrderId) -> tuple[Fill, ...]:
-        """Return every match of one of our orders."""
-        fills: list[Fill] = []
-        cursor = "MA=="
-        while cursor:
-            page = wire.parse_trade_page(await self._ask("GET", "/data/trades", next_cursor=cursor))
-            fills += page.items
-            cursor = page.next_cursor or ""
-        return own_fills(order_id, fills)
-
-    async def fetch_balance(self) -> BalanceSnapshot:
-        """Return the collateral balance."""
-        return await self._balance(asset_type="COLLATERAL")
-
-    async def fetch_position(self, token_id: TokenId) -> BalanceSnapshot:
-        """Return the shares held of one token."""
-        return await self._balance(asset_type="CONDITIONAL", token_id=token_id)
-
-    async def _balance(self, **query: str) -> BalanceSnapshot:
-        as_of_ms = self._clock.time_ms()
-        value = await self._ask("GET", "/balance-allowance", b"", signature_type="0", **query)
-        return BalanceSnapshot(
-            balance_micro=wire.parse_balance(value).balance_micro, as_of_ms=as_of_ms
+        latency = None if latency_ms is None else LatencyModel.constant(*latency_ms)
+        super().__init__(
+            market.exchange,
+            address=address,
+            credentials=credentials,
+            clock=clock,
+            latency=latency,
         )
-
-    async def cancel_orders(self, order_ids: Sequence[OrderId]) -> tuple[OrderId, ...]:
-        """Cancel orders; return the ids that were live and are gone."""
-        value = await self._ask("DELETE", "/orders", orjson.dumps(list(order_ids)))
-        return wire.parse_cancel(value).canceled
-
-    async def cancel_all(self) -> tuple[OrderId, ...]:
-        """Cancel every open order; return their ids."""
-        return wire.parse_cancel(await self._ask("DELETE", "/cancel-all")).canceled
 
 
 def _ask_nobody(token: Followed) -> None:

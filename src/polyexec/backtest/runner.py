@@ -239,6 +239,7 @@ class _Run:
         table = self.market.table
         slots = [table.slot(token) for token in tape.tokens]
         player = TapePlayer(self._evaluator, table, slots, ahead_ms=FeedSettings().ahead_ms)
+        player.stops_at_touch = self._strategy is not None
         for block in tape.blocks():
             player.load(block)
             await self._play_block(loop, tape, player, block)
@@ -253,7 +254,7 @@ class _Run:
         at_least_ns = 0
         while True:
             self._check_stop()
-            player.stops_at_touch = self._strategy is not None or self._has_orders()
+            player.watch(self.market.our_slots())
             why = player.play(max(loop.next_due_ns(), at_least_ns))
             if why is TapeStop.END:
                 return
@@ -288,14 +289,10 @@ class _Run:
         # Looked at after the keeper has returned: a strategy's mistake must not count as the feed's
         self._touched.append(slot)
 
-    def _has_orders(self) -> bool:
-        return any(o.account == self._account for o in self._exchange.engine.live.values())
-
     def _look(self, touched: tuple[int, ...], received_ns: int) -> None:
         """Let resting orders meet the new books, then look for what pays."""
-        if self._exchange.engine.live:
-            orders = list(self._exchange.engine.live.values())
-            self.market.show_open({o.token_id for o in orders if o.account == self._account})
+        if self.market.is_ours:
+            self.market.follow()
         for slot in touched:
             if self._strategy is None:
                 self._submit_finds(self._evaluator.touched(slot, received_ns))

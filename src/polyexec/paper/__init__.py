@@ -8,19 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polyexec.paper.book import Order, PaperMarket
+    from polyexec.paper.conditions import Conditions
     from polyexec.paper.embedded import PaperExchange
     from polyexec.paper.errors import Refused
-    from polyexec.paper.http import Fault, Request, Response, json_response
+    from polyexec.paper.http import Fault, Held, Request, Response, json_response
+    from polyexec.paper.latency import LatencyModel
+    from polyexec.paper.liquidity import RecordedBook, RecordedBooks
     from polyexec.paper.listings import Listing
     from polyexec.paper.matching import MatchingEngine, Trade
+    from polyexec.paper.queueing import FillBounds
 
 __all__ = [
+    "Conditions",
     "Fault",
+    "FillBounds",
+    "Held",
+    "LatencyModel",
     "Listing",
     "MatchingEngine",
     "Order",
     "PaperExchange",
     "PaperMarket",
+    "RecordedBook",
+    "RecordedBooks",
     "Refused",
     "Request",
     "Response",
@@ -29,12 +39,18 @@ __all__ = [
 ]
 
 _HOME = {
+    "Conditions": "conditions",
     "Fault": "http",
+    "FillBounds": "queueing",
+    "Held": "http",
+    "LatencyModel": "latency",
     "Listing": "listings",
     "MatchingEngine": "matching",
     "Order": "book",
     "PaperExchange": "embedded",
     "PaperMarket": "book",
+    "RecordedBook": "liquidity",
+    "RecordedBooks": "liquidity",
     "Refused": "errors",
     "Request": "http",
     "Response": "http",

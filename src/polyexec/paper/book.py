@@ -30,6 +30,14 @@ class PaperMarket:
     fee_exponent: int
     min_order_size_micro: int
     outcomes: tuple[str, str] = ("Yes", "No")
+    delay_ms: int = 0
+    """How long a marketable order is held before it is matched."""
+    is_deferred: bool = False
+    """Its POST is answered ``delayed`` at once, not after the match."""
+    rebate_micro: int = 0
+    """Share of the taker fee that goes to the makers, in millionths."""
+    pays_micro: tuple[int, int] | None = None
+    """What a share of each token is worth since the market is resolved."""
 
     @property
     def yes(self) -> TokenId:
@@ -155,6 +163,11 @@ class Book:
         """Return the orders at one price, oldest first."""
         level = self._levels[is_bid].get(price_e4)
         return list(level.orders.values()) if level else []
+
+    def newest(self, is_bid: bool, price_e4: int) -> Order | None:
+        """Return the order that trades last at a price."""
+        level = self._levels[is_bid].get(price_e4)
+        return next(reversed(level.orders.values())) if level else None
 
     def add(self, order: Order) -> None:
         """Let an order rest, last in its level."""

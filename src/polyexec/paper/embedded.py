@@ -4,9 +4,10 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from eth_keys.datatypes import PrivateKey
 from eth_utils.exceptions import ValidationError
@@ -14,13 +15,15 @@ from eth_utils.exceptions import ValidationError
 from polyexec.core.auth import ApiCredentials
 from polyexec.enums import Generation, Side, SignatureType, VenueMode
 from polyexec.errors import InputError, InternalError, UsageError
-from polyexec.numbers import Number, from_micro, to_micro, to_price_e4
+from polyexec.numbers import MICRO, Number, from_micro, to_micro, to_price_e4
 from polyexec.paper.book import PaperMarket, price_text
 from polyexec.paper.channels import Channels
+from polyexec.paper.conditions import Conditions, parse_whole_ms
 from polyexec.paper.errors import Refused
 from polyexec.paper.exchange import Exchange, MarketMessage
-from polyexec.paper.http import OnRequest, Request, Response
+from polyexec.paper.http import Held, OnRequest, Request, Response
 from polyexec.paper.ids import condition_id_of, parse_address, parse_condition_id, token_ids_of
+from polyexec.paper.liquidity import RecordedBooks
 from polyexec.paper.listings import Listing
 from polyexec.paper.matching import MatchingEngine
 from polyexec.paper.routes import Router
@@ -34,9 +37,13 @@ from polyexec.parsing import (
     parse_token_id,
 )
 
+if TYPE_CHECKING:
+    from trustme import CA
+
 __all__ = ["PaperExchange"]
 
 _HOST = "127.0.0.1"
+_LONGEST_DELAY_MS = 60_000
 Levels = Iterable[tuple[Number, Number]]
 
 
@@ -60,6 +67,9 @@ class PaperExchange:
         ``.fail(trade)``, before that perhaps ``.mine(trade)`` and ``.retry(trade)``.
     port : int
         0: any free one.
+    conditions : Conditions, optional
+        Refusals, settlement times and failures, by a seed; none by default. With times it needs
+        the running loop.
 
     Attributes
     ----------
@@ -83,6 +93,7 @@ class PaperExchange:
         auth_window_s: int = 30,
         settle_at_once: bool = True,
         port: int = 0,
+        conditions: Conditions | None = None,
     ) -> None:
         if chain_id not in CONTRACTS:
             raise InputError("chain_id", chain_id, "must be 137 or 80002")
@@ -91,19 +102,12 @@ class PaperExchange:
             clock=clock or _now_ms,
             auth_window_s=auth_window_s,
             settle_at_once=settle_at_once,
+            conditions=conditions,
         )
         self.chain_id = chain_id
         self._router = Router(self._exchange)
-        # Imported when it is used: making certificates loads half of the cryptography package.
-        import trustme  # noqa: PLC0415
-
-        self._authority = trustme.CA()
         self.channels = Channels(self._exchange)
-        self._server = Server(
-            self._router.handle,
-            open_session=self.channels.open_session,
-            ssl_context=self._server_context(),
-        )
+        self._server = Server(self._router.begin, open_session=self.channels.open_session)
         self._wanted_port = port
         self._port = 0
 
@@ -113,11 +117,13 @@ class PaperExchange:
         """Listen on loopback."""
         if self._port:
             raise UsageError("the paper exchange runs already")
-        self._port = await self._server.start(_HOST, self._wanted_port)
+        context = self._server_context()
+        self._port = await self._server.start(_HOST, self._wanted_port, context)
         return self
 
     async def close(self) -> None:
         """Stop listening and drop every connection. The state stays readable."""
+        self._exchange.timers.cancel()
         await self._server.close()
         self._port = 0
 
@@ -162,6 +168,14 @@ class PaperExchange:
         path.write_text(self.ca_pem, encoding="ascii")
         return path
 
+    @cached_property
+    def _authority(self) -> "CA":
+        # Made when somebody needs it: what runs in this process does not, and making
+        # certificates loads half of the cryptography package.
+        import trustme  # noqa: PLC0415
+
+        return trustme.CA()
+
     def _server_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -188,9 +202,18 @@ class PaperExchange:
     def on_request(self, hook: OnRequest | None) -> None:
         self._server.on_request = hook
 
+    @property
+    def conditions(self) -> Conditions:
+        """What it does to orders besides matching them."""
+        return self._exchange.conditions
+
     def handle(self, request: Request) -> Response:
-        """Answer a request without the wire, exactly as the server does."""
+        """Answer a request without the wire, exactly as the server does, but without delay."""
         return self._router.handle(request)
+
+    def begin(self, request: Request) -> Response | Held:
+        """The same; of orders that their market holds, the answer can only be had later."""
+        return self._router.begin(request)
 
     # --- availability -------------------------------------------------------------------------
 
@@ -269,6 +292,11 @@ class PaperExchange:
         return from_micro(self.engine.ledger.balance(account, self._token(token_id)))
 
     @property
+    def rebates_paid(self) -> Decimal:
+        """What makers got of the taker fees, in dollars; :attr:`fees_collected` is without it."""
+        return from_micro(self.engine.ledger.rebates_micro)
+
+    @property
     def fees_collected(self) -> Decimal:
         """Taker fees of every settled trade, in dollars."""
         return from_micro(self.fees_collected_micro)
@@ -305,8 +333,17 @@ class PaperExchange:
         fee_rate: Number = 0,
         fee_exponent: int = 1,
         min_order_size: Number = 5,
+        delay_ms: int | None = None,
+        is_deferred: bool = False,
+        maker_rebate: Number | None = None,
     ) -> PaperMarket:
-        """Open a market. Ids that are not given follow from slug and generation, repeatably."""
+        """Open a market. Ids that are not given follow from slug and generation, repeatably.
+
+        An order that would trade at once is held for ``delay_ms`` before it is matched, with the
+        book of then; its POST is answered after that or, ``is_deferred``, at once as ``delayed``.
+        ``maker_rebate`` is the share of the taker fee that goes to the makers. What is None is as
+        the conditions say.
+        """
         generation = parse_generation(generation)
         slug = slug or f"market-{len(self.engine.markets) + 1}"
         if condition_id is None:
@@ -324,6 +361,8 @@ class PaperExchange:
             raise InputError("condition_id", condition_id, "stands in the exchange already")
         if isinstance(fee_exponent, bool) or fee_exponent not in range(5):
             raise InputError("fee_exponent", fee_exponent, "must be a whole number from 0 to 4")
+        delay_ms = self.conditions.delay_ms if delay_ms is None else delay_ms
+        rebate = self.conditions.maker_rebate if maker_rebate is None else maker_rebate
         market = PaperMarket(
             condition_id=condition_id,
             token_ids=(first, second),
@@ -335,6 +374,9 @@ class PaperExchange:
             fee_exponent=fee_exponent,
             min_order_size_micro=to_micro(min_order_size, "min_order_size"),
             outcomes=outcomes,
+            delay_ms=parse_whole_ms(delay_ms, "delay_ms", most=_LONGEST_DELAY_MS),
+            is_deferred=is_deferred,
+            rebate_micro=parse_rate_micro(rebate, "maker_rebate"),
         )
         self._exchange.add_market(market)
         return market
@@ -350,6 +392,50 @@ class PaperExchange:
     def set_tick_size(self, token_id: str | int, tick_size: Number) -> None:
         """Change a market's tick while it trades; subscribers get ``tick_size_change``."""
         self._exchange.set_tick(self.market(token_id), parse_tick_e4(tick_size))
+
+    def resolve(self, token_id: str | int, pays: Number) -> None:
+        """End the market of a token, of which a share is worth ``pays`` dollars: 1, 0 or 0.5.
+
+        The other token is worth the rest of a dollar. Open orders are cancelled, matched trades
+        settle, new orders are refused; :meth:`redeem` turns shares into money.
+
+        Raises
+        ------
+        UsageError
+            It is resolved already.
+        """
+        market = self.market(token_id)
+        micro = parse_rate_micro(pays, "pays")
+        is_first = market.token_ids[0] == self._token(token_id)
+        self._exchange.resolve(
+            market, (micro, MICRO - micro) if is_first else (MICRO - micro, micro)
+        )
+
+    def redeem(self, token_id: str | int, address: str | None = None) -> Decimal:
+        """Turn the shares of a resolved market into money; return how much was paid.
+
+        ``address`` None: the shares of everybody, the house included. Per token, what is less
+        than a micro-dollar is not paid.
+
+        Raises
+        ------
+        UsageError
+            The market is not resolved.
+        """
+        market, ledger = self.market(token_id), self.engine.ledger
+        if market.pays_micro is None:
+            raise UsageError(f"market {market.slug} is not resolved: resolve() it first")
+        who = ledger.holders(market) if address is None else [parse_address(address, "address")]
+        return from_micro(sum(ledger.redeem(account, market) for account in who))
+
+    def recorded_books(self, before_match: Callable[[str], object]) -> RecordedBooks:
+        """Return what lays recorded books over this exchange, queue and own impact included.
+
+        ``before_match`` is called with an order's token before the book is looked at; it lays
+        that token's book, so that books which nobody trades cost nothing.
+        """
+        self._exchange.before_match = before_match
+        return RecordedBooks(self._exchange, queue=self._exchange.conditions.queue)
 
     def seed_book(self, token_id: str | int, *, bids: Levels = (), asks: Levels = ()) -> None:
         """Add the house's resting orders: ``(price, shares)``, dollars per share.

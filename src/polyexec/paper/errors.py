@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Refused"]
+__all__ = ["NO_BOOK", "Refused"]
+
+NO_BOOK = "No orderbook exists for the requested token id"
 
 
 class Refused(Exception):

@@ -4,16 +4,18 @@ import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from polyexec.enums import Generation, OrderType, Side, SignatureType
-from polyexec.errors import InputError
+from polyexec.errors import InputError, UsageError
 from polyexec.numbers import PRICE_SCALE
 from polyexec.paper import views
 from polyexec.paper.accounts import Accounts, ApiKey, Wallets
 from polyexec.paper.availability import Heartbeats, Modes, SignerLimits
 from polyexec.paper.book import Order, PaperMarket, price_text
-from polyexec.paper.errors import Refused
+from polyexec.paper.conditions import Conditions
+from polyexec.paper.errors import NO_BOOK, Refused
 from polyexec.paper.ledger import HOUSE
 from polyexec.paper.listings import Listings
 from polyexec.paper.matching import (
@@ -25,18 +27,28 @@ from polyexec.paper.matching import (
     Trade,
     TradeChanged,
 )
+from polyexec.paper.settling import Settler
 from polyexec.paper.signatures import OrderHasher
+from polyexec.paper.timers import Timers
 from polyexec.paper.wire import OrderEntry, limit_price_e4, parse_entry
 
-__all__ = ["NO_BOOK", "Exchange", "MarketMessage"]
+__all__ = ["Exchange", "MarketMessage", "Waiting"]
 
 MarketMessage = dict[str, Any]
 _log = logging.getLogger(__name__)
 MAX_BATCH = 15
-NO_BOOK = "No orderbook exists for the requested token id"
+NOT_READY = "the market is not yet ready to process new orders"
 _HOUSE_KEY = "00000000-0000-4000-8000-000000000000"
 _HOUSE_ADDRESS = "0x" + "00" * 20
 _GTD_EARLY_MS = 60_000  # a GTD order ends so long before the time it states
+
+
+class Waiting(NamedTuple):
+    """An answer that cannot be given yet: an order of it is held before it is matched."""
+
+    wait_ms: int
+    finish: Callable[[], Any]
+    """Matches what was held and returns the body of the answer, or raises the refusal."""
 
 
 class Exchange:
@@ -51,16 +63,33 @@ class Exchange:
     auth_window_s : int
         How far the timestamp of a request may be from the clock.
     settle_at_once : bool
-        See :class:`~polyexec.paper.matching.MatchingEngine`.
+        See :class:`~polyexec.paper.matching.MatchingEngine`; settlement times and failures of
+        the conditions come before it.
+    conditions : Conditions, optional
     """
 
     def __init__(
-        self, *, chain_id: int, clock: Callable[[], int], auth_window_s: int, settle_at_once: bool
+        self,
+        *,
+        chain_id: int,
+        clock: Callable[[], int],
+        auth_window_s: int,
+        settle_at_once: bool,
+        conditions: Conditions | None = None,
     ) -> None:
         self.clock = clock
+        self.conditions = conditions = conditions or Conditions()
+        self.timers = Timers()
+        settles = conditions.settle_ms > 0 or bool(conditions.chance("failure_rate"))
         self.engine = MatchingEngine(
-            clock=clock, listener=self._on_event, settle_at_once=settle_at_once
+            clock=clock,
+            listener=self._on_event,
+            settle_at_once=settle_at_once and not settles,
         )
+        self._rejects = conditions.chance("reject_rate")
+        self._held: set[str] = set()
+        self.before_match: Callable[[str], object] | None = None
+        """Called with an order's token before the book is looked at: a replay lays it then."""
         self.accounts = Accounts(chain_id, clock=clock, window_s=auth_window_s)
         self.wallets = Wallets()
         self.hasher = OrderHasher(chain_id)
@@ -72,32 +101,96 @@ class Exchange:
         self._trades_of: defaultdict[str, list[Trade]] = defaultdict(list)
         self._subscribers: list[Callable[[MarketMessage], None]] = []
         self._watchers: list[Callable[[Event], None]] = []
+        if settles:
+            self._watchers.append(Settler(self.engine, conditions, self.timers).on_event)
 
     # --- orders -------------------------------------------------------------------------------
 
-    def post_order(self, key: ApiKey, raw: Any) -> dict[str, Any]:
+    def post_order(self, key: ApiKey, raw: Any) -> dict[str, Any] | Waiting:
         """Answer ``POST /order``; a refusal is raised."""
-        return self._post(key, parse_entry(raw))
+        order = self._take(key, parse_entry(raw))
+        if not self._is_held(order):
+            return self._place(order)
+        if order.market.is_deferred:
+            return self._defer(order)
+        self._held.add(order.order_id)
+        return Waiting(order.market.delay_ms, partial(self._release, order))
 
-    def post_orders(self, key: ApiKey, raws: Any) -> list[dict[str, Any]]:
+    def post_orders(self, key: ApiKey, raws: Any) -> list[dict[str, Any]] | Waiting:
         """Answer ``POST /orders``: one object per leg, a refusal is one of them.
 
-        Only a batch that cannot be read, or is too long, is refused as a whole.
+        Only a batch that cannot be read, or is too long, is refused as a whole. Legs that are
+        held are matched together, after the longest of their delays; the rest at once.
         """
         if not isinstance(raws, list) or not raws:
             raise Refused("Invalid order payload")
         if len(raws) > MAX_BATCH:
             raise Refused(f"Too many orders in payload: {len(raws)}, max allowed: {MAX_BATCH}")
         entries = [parse_entry(raw) for raw in raws]
-        answers = []
-        for entry in entries:
+        answers: list[dict[str, Any]] = []
+        held: list[tuple[int, Order]] = []
+        for number, entry in enumerate(entries):
             try:
-                answers.append(self._post(key, entry))
+                order = self._take(key, entry)
+                if not self._is_held(order):
+                    answers.append(self._place(order))
+                elif order.market.is_deferred:
+                    answers.append(self._defer(order))
+                else:
+                    self._held.add(order.order_id)
+                    held.append((number, order))
+                    answers.append({})
             except Refused as refusal:
                 answers.append(views.refused(refusal.message))
+        if not held:
+            return answers
+        wait_ms = max(order.market.delay_ms for _, order in held)
+        return Waiting(wait_ms, partial(self._release_all, answers, held))
+
+    def _release_all(
+        self, answers: list[dict[str, Any]], held: list[tuple[int, Order]]
+    ) -> list[dict[str, Any]]:
+        for number, order in held:
+            try:
+                answers[number] = self._release(order)
+            except Refused as refusal:
+                answers[number] = views.refused(refusal.message)
         return answers
 
-    def _post(self, key: ApiKey, entry: OrderEntry) -> dict[str, Any]:
+    def _is_held(self, order: Order) -> bool:
+        self._look(order)
+        # A post-only order that would trade is refused, and not after a while.
+        return (
+            order.market.delay_ms > 0 and not order.post_only and self.engine.is_marketable(order)
+        )
+
+    def _release(self, order: Order) -> dict[str, Any]:
+        self._held.discard(order.order_id)
+        self._look(order)
+        return self._place(order)
+
+    def _look(self, order: Order) -> None:
+        if self.before_match is not None:
+            self.before_match(order.token_id)
+
+    def _place(self, order: Order) -> dict[str, Any]:
+        return views.accepted(order, self.engine.place(order))
+
+    def _defer(self, order: Order) -> dict[str, Any]:
+        """Answer now that the order will be matched, and match it then, whatever comes of it."""
+
+        def match() -> None:
+            try:
+                self._release(order)
+            except Refused:
+                self.engine.reject(order)
+
+        self._held.add(order.order_id)
+        self.timers.after_us(order.market.delay_ms * 1000, match)
+        return views.accepted(order, []) | {"status": "delayed"}
+
+    def _take(self, key: ApiKey, entry: OrderEntry) -> Order:
+        """Check everything that does not depend on the book, and return the order."""
         if not entry.post_only:
             self.modes.check_taker()
         if entry.owner != key.api_key:
@@ -107,12 +200,14 @@ class Exchange:
             raise Refused("order_version_mismatch")
         self._check_signature(key, entry, market)
         order_id = "0x" + self._digest(entry, market).hex()
-        if order_id in self.engine.orders:
+        if order_id in self.engine.orders or order_id in self._held:
             raise Refused(f"order {order_id} is invalid. Duplicated.")
         if entry.is_v1:
             self._check_v1(entry, market)
         price_e4 = limit_price_e4(entry, market, order_id, self.clock())
-        order = Order(
+        if self._rejects.happens():
+            raise Refused(NOT_READY)
+        return Order(
             order_id=order_id,
             account=entry.maker.lower(),
             market=market,
@@ -129,7 +224,6 @@ class Exchange:
             owner_address=key.address,
             maker_address=entry.maker,
         )
-        return views.accepted(order, self.engine.place(order))
 
     def _digest(self, entry: OrderEntry, market: PaperMarket) -> bytes:
         return self.hasher.order_digest(entry, market.generation, market.neg_risk)
@@ -245,6 +339,11 @@ class Exchange:
             if order.account == HOUSE
         ]
         change = shares_micro - (0 if add else sum(order.remaining_micro for order in mine))
+        last = self.engine.book(market).newest(is_bid, book_price)
+        if change > 0 and last is not None and last is (mine[-1] if mine else None):
+            # Nobody stands behind it, so it may as well be larger.
+            self.engine.shrink(last, -change)
+            return
         while change < 0:  # the newest first, so that the rest keeps its place
             order = mine.pop()
             if order.remaining_micro <= -change:
@@ -255,6 +354,26 @@ class Exchange:
                 change = 0
         if change > 0:
             self._place_house(market, token, side, price_e4, change)
+
+    def house_micro(self, market: PaperMarket, is_bid: bool, price_e4: int) -> int:
+        """Return what the house offers at a price, in terms of the first token."""
+        orders = self.engine.book(market).at(is_bid, price_e4)
+        return sum(order.remaining_micro for order in orders if order.account == HOUSE)
+
+    def meet(self, maker: Order, shares_micro: int) -> None:
+        """Let the house take up to so many shares from one resting order, at its own price."""
+        shares_micro = min(shares_micro, maker.remaining_micro)
+        if shares_micro and maker.status == "LIVE":
+            side = Side.SELL if maker.side is Side.BUY else Side.BUY
+            taker = self._house_order(maker.market, maker.token, side, maker.price_e4, shares_micro)
+            self.engine.meet(taker, maker)
+
+    def resolve(self, market: PaperMarket, pays_micro: tuple[int, int]) -> None:
+        """End a market: its shares are worth this from now on, and nobody trades it any more."""
+        if market.pays_micro is not None:
+            raise UsageError(f"market {market.slug} is resolved already")
+        self.engine.resolve(market, pays_micro)
+        self._publish(views.resolved_message(market, self.clock()))
 
     def check_house(self, token_id: str, side: Side, price_e4: int) -> None:
         """Refuse a price at which the house would trade with itself."""
@@ -296,26 +415,29 @@ class Exchange:
     def _place_house(
         self, market: PaperMarket, token: int, side: Side, price_e4: int, shares_micro: int
     ) -> None:
+        self.engine.place(self._house_order(market, token, side, price_e4, shares_micro))
+
+    def _house_order(
+        self, market: PaperMarket, token: int, side: Side, price_e4: int, shares_micro: int
+    ) -> Order:
         self._house_orders += 1
         digest = hashlib.sha256(f"house/{self._house_orders}".encode()).hexdigest()
         # A BUY's money is rounded up, so that it covers any number of partial fills.
         money = -(-shares_micro * price_e4 // PRICE_SCALE)
         is_buy = side is Side.BUY
-        self.engine.place(
-            Order(
-                order_id="0x" + digest,
-                account=HOUSE,
-                market=market,
-                token=token,
-                side=side,
-                order_type=OrderType.GTC,
-                maker_micro=money if is_buy else shares_micro,
-                taker_micro=shares_micro if is_buy else money,
-                price_e4=price_e4,
-                owner=_HOUSE_KEY,
-                owner_address=HOUSE,
-                maker_address=_HOUSE_ADDRESS,
-            )
+        return Order(
+            order_id="0x" + digest,
+            account=HOUSE,
+            market=market,
+            token=token,
+            side=side,
+            order_type=OrderType.GTC,
+            maker_micro=money if is_buy else shares_micro,
+            taker_micro=shares_micro if is_buy else money,
+            price_e4=price_e4,
+            owner=_HOUSE_KEY,
+            owner_address=HOUSE,
+            maker_address=_HOUSE_ADDRESS,
         )
 
     def _input_market(self, token_id: str) -> tuple[PaperMarket, int]:
@@ -351,7 +473,7 @@ class Exchange:
         if isinstance(event, TradeChanged) and event.trade.status == "MATCHED":
             trade = event.trade
             parties = {trade.taker.owner_address, *(f.order.owner_address for f in trade.makers)}
-            for address in parties:
+            for address in parties - {HOUSE}:
                 self._trades_of[address].append(trade)
         for watcher in self._watchers:
             try:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-__all__ = ["Fault", "OnRequest", "Request", "Response", "json_response"]
+__all__ = ["Fault", "Held", "OnRequest", "Request", "Response", "json_response"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -28,6 +28,14 @@ class Response:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, frozen=True)
+class Held:
+    """No answer yet: ask ``finish`` for it after so many milliseconds, whoever still listens."""
+
+    wait_ms: int
+    finish: Callable[[], Response]
 
 
 class Fault(Enum):

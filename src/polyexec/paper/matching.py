@@ -14,7 +14,8 @@ less, than it signed, and the two sides of a fill always add up.
 **Money.** A resting BUY ties up what its remaining shares cost at its limit, a resting SELL its
 shares. A new order must be covered, fee at its limit included, by balance - active - matched; a
 BUY also by what its fills really cost, as the fee per dollar grows when the price improves.
-Makers pay no fee, nor does the house.
+Makers pay no fee, nor does the house; only where makers get a rebate it pays the fee that the
+rebate is a share of. A rebate is paid with the settlement, rounded down.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from typing import NamedTuple, TypeAlias
 from polyexec.enums import OrderType, Side
 from polyexec.numbers import MICRO, PRICE_SCALE
 from polyexec.paper.book import Book, Order, PaperMarket, decimal_text
-from polyexec.paper.errors import Refused
+from polyexec.paper.errors import NO_BOOK, Refused
 from polyexec.paper.fees import fill_fee_micro
 from polyexec.paper.ledger import COLLATERAL, HOUSE, Ledger, Posting
 
@@ -59,6 +60,7 @@ class MakerFill(NamedTuple):
     shares_micro: int
     price_e4: int
     cash_micro: int
+    rebate_micro: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +78,7 @@ class Trade:
     shares_micro: int = 0
     cash_micro: int = 0
     fee_micro: int = 0
+    rebate_micro: int = 0
     minted_micro: int = 0
     makers: list[MakerFill] = field(default_factory=list)
     postings: list[Posting] = field(default_factory=list)
@@ -136,6 +139,7 @@ class _Fill(NamedTuple):
     taker_cash: int
     maker_cash: int
     fee: int
+    rebate: int
 
 
 class MatchingEngine:
@@ -169,6 +173,7 @@ class MatchingEngine:
         self.orders: dict[str, Order] = {}
         self.live: dict[str, Order] = {}
         self.trades: dict[str, Trade] = {}
+        self._unsettled: dict[str, Trade] = {}
         self._expiries: list[tuple[int, str]] = []
 
     def add_market(self, market: PaperMarket) -> None:
@@ -196,7 +201,9 @@ class MatchingEngine:
         order.created_ms = self.clock()
         if order.order_id in self.orders:
             raise Refused(f"order {order.order_id} is invalid. Duplicated.")
-        marketable = self._is_marketable(order)
+        if order.market.pays_micro is not None:
+            raise Refused(NO_BOOK, 404)
+        marketable = self.is_marketable(order)
         is_house = order.account == HOUSE
         if (
             order.side is Side.BUY
@@ -224,14 +231,41 @@ class MatchingEngine:
             self._check_funds(order, cost + _cost_up(rest, order.price_e4))
         return self._commit(order, fills, complete)
 
-    def cancel(self, order_id: str) -> bool:
+    def meet(self, taker: Order, maker: Order) -> Trade:
+        """Let an order of the house trade with one resting order, whoever else is in the book.
+
+        The taker must cross it and be no larger than what is left of it.
+        """
+        taker.created_ms = self.clock()
+        fill, _ = self._fill(taker, maker, maker.price_e4, taker.size_micro)
+        return self._commit(taker, [fill], complete=True)[0]
+
+    def reject(self, order: Order) -> None:
+        """Remember an order that was taken in and could not be placed after all."""
+        if order.order_id not in self.orders:
+            order.created_ms = self.clock()
+            self._kill(order, "INVALID")
+
+    def resolve(self, market: PaperMarket, pays_micro: tuple[int, int]) -> None:
+        """End a market: open orders are cancelled, matched trades settle, shares are worth this.
+
+        ``pays_micro`` is per share of each token, and both together a dollar.
+        """
+        for order in [one for one in self.live.values() if one.market is market]:
+            self.cancel(order.order_id, "CANCELED_MARKET_RESOLVED")
+        for trade in [one for one in self._unsettled.values() if one.market is market]:
+            self.settle(trade)
+        market.pays_micro = pays_micro
+        self.ledger.resolve(market, pays_micro)
+
+    def cancel(self, order_id: str, status: str = "CANCELED") -> bool:
         """Cancel a resting order; False when there is none with this id."""
-        order = self.orders.get(order_id)
-        if order is None or order.status != "LIVE":
+        order = self.live.get(order_id)
+        if order is None:
             return False
         held = _hold_micro(order)
-        order.status = "CANCELED"
-        del self.live[order_id]
+        order.status = status
+        self._end(order)
         self.book(order.market).reduce(order, order.remaining_micro, remove=True)
         self._hold(order, -held)
         self._level_changed(order)
@@ -239,7 +273,10 @@ class MatchingEngine:
         return True
 
     def shrink(self, order: Order, shares_micro: int) -> None:
-        """Take shares away from a resting order, which keeps its place; for the house only."""
+        """Take shares away from a resting order, which keeps its place; for the house only.
+
+        A negative number adds shares.
+        """
         held = _hold_micro(order)
         if order.side is Side.BUY:
             order.taker_micro -= shares_micro
@@ -276,6 +313,7 @@ class MatchingEngine:
             trade.postings,
             minted_micro=trade.minted_micro,
             fee_micro=trade.fee_micro,
+            rebate_micro=trade.rebate_micro,
         )
         self._set_trade_status(trade, "CONFIRMED")
 
@@ -288,7 +326,8 @@ class MatchingEngine:
 
     # --- checks -------------------------------------------------------------------------------
 
-    def _is_marketable(self, order: Order) -> bool:
+    def is_marketable(self, order: Order) -> bool:
+        """Return whether an order would trade at once."""
         best = self.book(order.market).best(not order.is_bid)
         if best is None:
             return False
@@ -314,8 +353,10 @@ class MatchingEngine:
             "not enough balance / allowance: the balance is not enough -> " + ", ".join(parts)
         )
 
-    def _fee(self, order: Order, shares_micro: int, price_e4: int) -> int:
-        if order.account == HOUSE:
+    def _fee(
+        self, order: Order, shares_micro: int, price_e4: int, *, of_house: bool = False
+    ) -> int:
+        if order.account == HOUSE and not of_house:
             return 0
         market = order.market
         return fill_fee_micro(shares_micro, price_e4, market.fee_rate_micro, market.fee_exponent)
@@ -332,24 +373,32 @@ class MatchingEngine:
             price = own if maker.token == order.token else PRICE_SCALE - own
             if left == 0 or (price > order.price_e4 if is_buy else price < order.price_e4):
                 break
-            wanted = left * PRICE_SCALE // price if order.spends else left
-            shares = min(wanted, maker.remaining_micro)
-            # Who is completed takes the rounding (module docstring).
-            bearer_is_taker = shares == wanted
-            bearer, bearer_price = (order, price) if bearer_is_taker else (maker, own)
-            exact = shares * bearer_price
-            cash = -(-exact // PRICE_SCALE) if bearer.side is Side.BUY else exact // PRICE_SCALE
-            other = cash if maker.token == order.token else shares - cash
-            taker_cash, maker_cash = (cash, other) if bearer_is_taker else (other, cash)
-            fee = self._fee(order, shares, price)
-            if not is_buy:
-                fee = min(fee, taker_cash)
-            fills.append(_Fill(maker, shares, price, taker_cash, maker_cash, fee))
-            left = 0 if bearer_is_taker else left - (taker_cash if order.spends else shares)
+            fill, is_complete = self._fill(order, maker, price, left)
+            fills.append(fill)
+            left = 0 if is_complete else left - (fill.taker_cash if order.spends else fill.shares)
         return fills, left == 0
 
+    def _fill(self, order: Order, maker: Order, price: int, left: int) -> tuple[_Fill, bool]:
+        """Return what an order that wants ``left`` gets from a maker, and whether that is all."""
+        wanted = left * PRICE_SCALE // price if order.spends else left
+        shares = min(wanted, maker.remaining_micro)
+        # Who is completed takes the rounding (module docstring).
+        bearer_is_taker = shares == wanted
+        bearer, bearer_price = (order, price) if bearer_is_taker else (maker, maker.price_e4)
+        exact = shares * bearer_price
+        cash = -(-exact // PRICE_SCALE) if bearer.side is Side.BUY else exact // PRICE_SCALE
+        other = cash if maker.token == order.token else shares - cash
+        taker_cash, maker_cash = (cash, other) if bearer_is_taker else (other, cash)
+        earns = order.market.rebate_micro and maker.account != HOUSE
+        fee = self._fee(order, shares, price, of_house=bool(earns))
+        if order.side is Side.SELL:
+            fee = min(fee, taker_cash)
+        rebate = fee * order.market.rebate_micro // MICRO if earns else 0
+        return _Fill(maker, shares, price, taker_cash, maker_cash, fee, rebate), bearer_is_taker
+
     def _commit(self, order: Order, fills: list[_Fill], complete: bool) -> list[Trade]:
-        self.orders[order.order_id] = order
+        if order.account != HOUSE or not complete:
+            self.orders[order.order_id] = order
         trades: list[Trade] = []
         for fill in fills:
             if not trades or trades[-1].price_e4 != fill.price:
@@ -396,7 +445,7 @@ class MatchingEngine:
         for order, cash in ((taker, fill.taker_cash), (maker, fill.maker_cash)):
             order.filled_micro += shares
             order.cash_micro += cash
-            fee = fill.fee if order is taker else 0
+            fee = fill.fee if order is taker else -fill.rebate
             sign = 1 if order.side is Side.BUY else -1
             trade.postings.append(Posting(order.account, order.token_id, sign * shares))
             trade.postings.append(Posting(order.account, COLLATERAL, -sign * cash - fee))
@@ -404,15 +453,16 @@ class MatchingEngine:
             trade.minted_micro += shares if taker.side is Side.BUY else -shares
         taker.fee_micro += fill.fee
         trade.fee_micro += fill.fee
+        trade.rebate_micro += fill.rebate
         trade.shares_micro += shares
         trade.cash_micro += fill.taker_cash
-        trade.makers.append(MakerFill(maker, shares, maker.price_e4, fill.maker_cash))
+        trade.makers.append(MakerFill(maker, shares, maker.price_e4, fill.maker_cash, fill.rebate))
         if not maker.trade_ids or maker.trade_ids[-1] != trade.trade_id:
             maker.trade_ids.append(trade.trade_id)
         done = maker.remaining_micro == 0
         if done:
             maker.status = "MATCHED"
-            del self.live[maker.order_id]
+            self._end(maker)
         book = self.book(trade.market)
         book.reduce(maker, shares, remove=done)
         book.last_trade_e4 = fill.price
@@ -421,10 +471,16 @@ class MatchingEngine:
         self._level_changed(maker)
         self._emit(OrderChanged(maker, "UPDATE"))
 
-    def _kill(self, order: Order) -> None:
-        order.status = "CANCELED"
+    def _kill(self, order: Order, status: str = "CANCELED") -> None:
+        order.status = status
         self.orders[order.order_id] = order
         self._emit(OrderChanged(order, "CANCELLATION"))
+
+    def _end(self, order: Order) -> None:
+        del self.live[order.order_id]
+        if order.account == HOUSE:
+            # Nobody asks for one by its id, and a replay makes a million of them.
+            del self.orders[order.order_id]
 
     # --- small change ---------------------------------------------------------------------------
 
@@ -439,6 +495,10 @@ class MatchingEngine:
 
     def _set_trade_status(self, trade: Trade, status: str) -> None:
         trade.status = status
+        if status in _FINAL_TRADE:
+            del self._unsettled[trade.trade_id]
+        else:
+            self._unsettled[trade.trade_id] = trade
         trade.updated_ms = self.clock()
         self._emit(TradeChanged(trade))
 

@@ -2,8 +2,9 @@
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import orjson
 
@@ -12,9 +13,9 @@ from polyexec.numbers import PRICE_SCALE
 from polyexec.paper import views
 from polyexec.paper.accounts import ApiKey
 from polyexec.paper.book import Book, PaperMarket, price_text
-from polyexec.paper.errors import Refused
-from polyexec.paper.exchange import NO_BOOK, Exchange
-from polyexec.paper.http import Request, Response, json_response
+from polyexec.paper.errors import NO_BOOK, Refused
+from polyexec.paper.exchange import Exchange, Waiting
+from polyexec.paper.http import Held, Request, Response, json_response
 from polyexec.paper.ledger import COLLATERAL
 
 __all__ = ["Router"]
@@ -24,7 +25,8 @@ PAGE_SIZE = 100
 _END = "LTE="
 _UNLIMITED = str(2**256 - 1)
 _BAD_TOKEN = "Invalid token id"  # noqa: S105 - not a secret
-_Handler: TypeAlias = Callable[[Request], Response]
+_Answer = TypeVar("_Answer")
+_Handler: TypeAlias = Callable[[Request], Response | Held]
 
 
 class Router:
@@ -75,37 +77,41 @@ class Router:
         self._paths = {path for _, path in self._routes}
 
     def handle(self, request: Request) -> Response:
-        """Answer a request. A refusal is an answer like any other."""
+        """Answer a request now, without the delay of a market that holds its orders."""
+        answer = self.begin(request)
+        return answer.finish() if isinstance(answer, Held) else answer
+
+    def begin(self, request: Request) -> Response | Held:
+        """Answer a request, or say when it will be. A refusal is an answer like any other."""
         self._exchange.cancel_lapsed()
-        try:
-            handler = self._routes.get((request.method, request.path))
-            if handler is not None:
-                return handler(request)
-            head, _, tail = request.path.rpartition("/")
-            by_prefix = self._prefixes.get((request.method, head + "/"))
-            if by_prefix is not None and tail:
-                return by_prefix(request, tail)
-            if request.path in self._paths:
-                raise Refused("Method not allowed", 405)
-            raise Refused("not found", 404)
-        except Refused as refusal:
-            body = {refusal.key: refusal.message, **refusal.extra}
-            return json_response(body, refusal.status, refusal.headers)
+        return _with_refusals(partial(self._find, request))
+
+    def _find(self, request: Request) -> Response | Held:
+        handler = self._routes.get((request.method, request.path))
+        if handler is not None:
+            return handler(request)
+        head, _, tail = request.path.rpartition("/")
+        by_prefix = self._prefixes.get((request.method, head + "/"))
+        if by_prefix is not None and tail:
+            return by_prefix(request, tail)
+        if request.path in self._paths:
+            raise Refused("Method not allowed", 405)
+        raise Refused("not found", 404)
 
     # --- trading ------------------------------------------------------------------------------
 
-    def _post_order(self, request: Request) -> Response:
+    def _post_order(self, request: Request) -> Response | Held:
         key = self._l2(request)
         self._exchange.modes.check_orders()
         headers = self._exchange.limits.take(key.address, "orders", 1)
-        return json_response(self._exchange.post_order(key, _json(request)), headers=headers)
+        return _posted(self._exchange.post_order(key, _json(request)), headers)
 
-    def _post_orders(self, request: Request) -> Response:
+    def _post_orders(self, request: Request) -> Response | Held:
         key, body = self._l2(request), _json(request)
         self._exchange.modes.check_orders()
         cost = len(body) if isinstance(body, list) else 1
         headers = self._exchange.limits.take(key.address, "orders", cost)
-        return json_response(self._exchange.post_orders(key, body), headers=headers)
+        return _posted(self._exchange.post_orders(key, body), headers)
 
     def _cancel_order(self, request: Request) -> Response:
         key, body = self._l2(request), _json(request)
@@ -369,3 +375,21 @@ def _best(book: Book, token: int) -> tuple[int | None, int | None]:
 def _half(double_e4: int) -> str:
     whole, rest = divmod(double_e4 * 5, 10 * PRICE_SCALE)
     return f"{whole}.{rest:05d}".rstrip("0").rstrip(".")
+
+
+def _posted(answer: Any, headers: Mapping[str, str]) -> Response | Held:
+    if not isinstance(answer, Waiting):
+        return json_response(answer, headers=headers)
+
+    def finish() -> Response:
+        return _with_refusals(lambda: json_response(answer.finish(), headers=headers))
+
+    return Held(answer.wait_ms, finish)
+
+
+def _with_refusals(answer: Callable[[], _Answer]) -> _Answer | Response:
+    try:
+        return answer()
+    except Refused as refusal:
+        body = {refusal.key: refusal.message, **refusal.extra}
+        return json_response(body, refusal.status, refusal.headers)

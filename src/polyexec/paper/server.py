@@ -1,4 +1,4 @@
-"""The wire: TLS on loopback, with HTTP/2 for requests and HTTP/1.1 for WebSockets (by ALPN).
+"""The wire: TLS on loopback, HTTP/2 by ALPN, otherwise HTTP/1.1 and its WebSockets.
 
 Requests of one connection are handled in the order in which they are complete. With a request
 hook each runs in its own task, so that a delayed answer does not hold up the others.
@@ -8,8 +8,9 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import h2.config
@@ -19,14 +20,16 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from polyexec.paper.http import Fault, OnRequest, Request, Response, json_response
+from polyexec.paper.http import Fault, Held, OnRequest, Request, Response, json_response
+from polyexec.paper.http1 import Http1
 from polyexec.paper.websocket import Session, WebSocket
 
-__all__ = ["Server"]
+__all__ = ["Server", "when_due"]
 
 MAX_BODY = 1 << 20
 MAX_STREAMS = 256
 _WINDOW = 1 << 20
+_Answer = TypeVar("_Answer")
 _log = logging.getLogger(__name__)
 
 
@@ -36,34 +39,31 @@ class Server:
     Parameters
     ----------
     handle : callable
-        From a request to its response; never raises for what a client sent.
+        From a request to its response, or to when there is one; never raises for what a client
+        sent.
     open_session : callable
         From the path of a WebSocket to what it is connected to; None: no such path.
-    ssl_context : ssl.SSLContext
-        With a certificate, and ``h2`` and ``http/1.1`` as its ALPN protocols.
     """
 
     def __init__(
         self,
-        handle: Callable[[Request], Response],
+        handle: Callable[[Request], Response | Held],
         *,
         open_session: Callable[[str, WebSocket], Session | None],
-        ssl_context: ssl.SSLContext,
     ) -> None:
         self.handle = handle
         self._open_session = open_session
         self.on_request: OnRequest | None = None
         self.request_count = 0
-        self._ssl_context = ssl_context
         self._server: asyncio.Server | None = None
-        self._connections: set[_Connection | WebSocket] = set()
+        self._connections: set[_Connection | Http1 | WebSocket] = set()
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port."""
+    async def start(self, host: str, port: int, ssl_context: ssl.SSLContext) -> int:
+        """Listen with a certificate, and ``h2`` and ``http/1.1`` by ALPN; returns the port."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self), host, port, ssl=self._ssl_context
+            lambda: _Connection(self), host, port, ssl=ssl_context
         )
         return cast("int", self._server.sockets[0].getsockname()[1])
 
@@ -80,17 +80,77 @@ class Server:
             await self._server.wait_closed()
             self._server = None
 
-    def websocket(self) -> WebSocket:
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in a task that ends with the server."""
+        task = asyncio.ensure_future(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def answer(self, request: Request) -> Response | Held:
+        """Answer a request; a mistake of ours is an answer too."""
+        what = f"{request.method} {request.path}"
+        answer = _guarded(partial(self.handle, request), what)
+        if not isinstance(answer, Held):
+            return answer
+        return Held(answer.wait_ms, partial(_guarded, answer.finish, what))
+
+    async def respond(self, request: Request) -> Response | Fault:
+        """Ask the hook first, then answer when the answer is due."""
+        outcome: Response | Fault | None = None
+        if self.on_request is not None:
+            try:
+                outcome = await self.on_request(request)
+            except Exception:
+                _log.exception("request hook failed")
+                return json_response({"error": "Internal server error"}, 500)
+        if outcome is Fault.HANDLE_THEN_DROP:
+            await when_due(self.answer(request))
+        return outcome or await when_due(self.answer(request))
+
+    def http1(self) -> Http1:
         """Return the protocol of a connection that does not speak HTTP/2."""
+
+        async def respond(request: Request) -> Response | Fault:
+            self.request_count += 1
+            return await self.respond(request)
+
+        connection = Http1(
+            respond,
+            websocket=self._websocket,
+            run=self.run,
+            on_closed=self.closed,
+            max_body=MAX_BODY,
+        )
+        self.opened(connection)
+        return connection
+
+    def _websocket(self) -> WebSocket:
         return WebSocket(self._open_session, on_opened=self.opened, on_closed=self.closed)
 
-    def opened(self, connection: "_Connection | WebSocket") -> None:
+    def opened(self, connection: "_Connection | Http1 | WebSocket") -> None:
         """Remember a connection."""
         self._connections.add(connection)
 
-    def closed(self, connection: "_Connection | WebSocket") -> None:
+    def closed(self, connection: "_Connection | Http1 | WebSocket") -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+
+
+async def when_due(answer: Response | Held) -> Response:
+    """Wait for an answer; what is held is matched whether or not anybody still listens."""
+    if isinstance(answer, Held):
+        await asyncio.sleep(answer.wait_ms / 1000)
+        return answer.finish()
+    return answer
+
+
+def _guarded(answer: Callable[[], _Answer], what: str) -> _Answer | Response:
+    try:
+        return answer()
+    except Exception:
+        # An error of ours, not of the client: it must not take the connection with it.
+        _log.exception("%s failed", what)
+        return json_response({"error": "Internal server error"}, 500)
 
 
 class _Stream:
@@ -118,9 +178,9 @@ class _Connection(asyncio.Protocol):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tls = transport.get_extra_info("ssl_object")
         if tls.selected_alpn_protocol() != "h2":
-            websocket = self._server.websocket()
-            self._transport.set_protocol(websocket)
-            websocket.connection_made(transport)
+            other = self._server.http1()
+            self._transport.set_protocol(other)
+            other.connection_made(transport)
             return
         self._server.opened(self)
         self._h2.local_settings = h2.settings.Settings(
@@ -201,34 +261,24 @@ class _Connection(asyncio.Protocol):
             headers=stream.headers,
             body=bytes(stream.body),
         )
-        if server.on_request is None:
-            self._respond(stream_id, self._answer(request))
+        if server.on_request is not None:
+            server.run(self._respond_later(stream_id, server.respond(request)))
             return
-        task = asyncio.ensure_future(self._with_hook(server.on_request, stream_id, request))
-        server.tasks.add(task)
-        task.add_done_callback(server.tasks.discard)
+        answer = server.answer(request)
+        if isinstance(answer, Response):
+            self._respond(stream_id, answer)
+        else:
+            server.run(self._respond_later(stream_id, when_due(answer)))
 
-    async def _with_hook(self, hook: OnRequest, stream_id: int, request: Request) -> None:
-        try:
-            outcome = await hook(request)
-        except Exception:
-            _log.exception("request hook failed")
-            outcome = json_response({"error": "Internal server error"}, 500)
+    async def _respond_later(
+        self, stream_id: int, coming: Coroutine[Any, Any, Response | Fault]
+    ) -> None:
+        outcome = await coming
         if outcome is Fault.CLOSE:
             self.abort()
-        elif outcome is Fault.HANDLE_THEN_DROP:
-            self._answer(request)
-        elif not isinstance(outcome, Fault):
-            self._respond(stream_id, outcome or self._answer(request))
+        elif isinstance(outcome, Response):
+            self._respond(stream_id, outcome)
             self._flush()
-
-    def _answer(self, request: Request) -> Response:
-        try:
-            return self._server.handle(request)
-        except Exception:
-            # An error of ours, not of the client: it must not take the connection with it.
-            _log.exception("%s %s failed", request.method, request.path)
-            return json_response({"error": "Internal server error"}, 500)
 
     def _respond(self, stream_id: int, response: Response) -> None:
         headers = [

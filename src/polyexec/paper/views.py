@@ -30,6 +30,7 @@ __all__ = [
     "order_view",
     "price_change_message",
     "refused",
+    "resolved_message",
     "tick_size_message",
     "trade_message",
     "trade_view",
@@ -147,6 +148,21 @@ def tick_size_message(
     }
 
 
+def resolved_message(market: PaperMarket, timestamp_ms: int) -> dict[str, Any]:
+    """Return a ``market_resolved`` event; a market that pays both halves has no winner."""
+    pays = market.pays_micro or (0, 0)
+    winner = pays.index(max(pays)) if pays[0] != pays[1] else None
+    return {
+        "event_type": "market_resolved",
+        "id": str(int(market.condition_id[2:14], 16)),
+        "market": market.condition_id,
+        "assets_ids": list(market.token_ids),
+        "winning_asset_id": "" if winner is None else market.token_ids[winner],
+        "winning_outcome": "" if winner is None else market.outcomes[winner],
+        "timestamp": str(timestamp_ms),
+    }
+
+
 def best_message(market: PaperMarket, book: Book, token: int, timestamp_ms: int) -> dict[str, Any]:
     """Return a ``best_bid_ask`` event; an empty side is an empty text."""
     best = [book.best((token == 0) == is_bid) for is_bid in (True, False)]
@@ -174,7 +190,7 @@ def market_view(market: PaperMarket) -> dict[str, Any]:
         "mts": number(market.tick_e4, PRICE_SCALE),
         "mbf": market.base_fee,
         "tbf": market.base_fee,
-        "itode": False,
+        "itode": market.delay_ms > 0 and not market.is_deferred,
         "nr": market.neg_risk,
     }
     if market.fee_rate_micro:
