@@ -26,8 +26,8 @@ from tests.unit.core.support import priced, signal
 ACCOUNT = "0xabc-137"
 NOW = 1_790_000_000_000
 SIGNAL = signal()
-PASSWORD = "p@ss/w:rd#?"  # noqa: S105
-_SAFE_PASSWORD = "p%40ss%2Fw%3Ard%23%3F"  # noqa: S105
+PASSWORD = "p@ss/w:rd#?"
+_SAFE_PASSWORD = "p%40ss%2Fw%3Ard%23%3F"
 _POSTGRES_DIRS = ("/usr/lib/postgresql/*/bin", "/usr/local/bin", "/usr/bin")
 
 PRICED = msgspec.structs.replace(
