@@ -33,6 +33,10 @@ def stored(tmp_path: Path, **changes: Any) -> ExecutorConfig:
     return config(database=database, journal_folder=str(tmp_path / "state"), **changes)
 
 
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 async def test_a_paper_trade_is_stored_with_its_fills_and_their_settlement(tmp_path: Path) -> None:
     settings = stored(tmp_path, executor_mode="paper")
     async with Executor(settings) as executor, open_store(settings, executor) as store:
@@ -144,7 +148,7 @@ async def test_an_executor_trades_on_while_its_database_cannot_be_used(tmp_path:
         assert store.failure
         assert store.counts.spilled == 1
         assert "secret" not in repr(store) + store.failure
-    assert list((tmp_path / "state" / f"{ACCOUNT}.spill").glob("*.spill"))
+    assert [path for path in files(tmp_path) if path.suffix == ".spill"]
 
 
 def test_where_trades_are_kept(tmp_path: Path) -> None:
@@ -162,7 +166,7 @@ async def test_no_store_is_wanted(tmp_path: Path) -> None:
     settings = stored(tmp_path).replace(database={"DB_URL": "off"})
     async with open_store(settings, Executor(settings, ScriptedVenue())) as store:
         assert store is None
-    assert not list(tmp_path.iterdir())
+    assert not files(tmp_path)
 
 
 async def test_settings_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
@@ -177,5 +181,5 @@ async def test_what_is_stored_does_not_hold_the_key(tmp_path: Path) -> None:
     executor = Executor(settings, ScriptedVenue(all_matched))
     async with open_store(settings, executor), executor:
         await executor.submit(signal())
-    data = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    data = b"".join(path.read_bytes() for path in files(tmp_path))
     assert KEY.removeprefix("0x").encode() not in data
