@@ -16,7 +16,13 @@ from polyexec.core.outcome import LegOutcome
 from polyexec.core.profit import cost_of
 from polyexec.core.tracking import FeeRule, OrderUpdate, total_fee_bound
 from polyexec.enums import LegState, Settlement, Side
-from polyexec.journal.database.rows import FROM_JOURNAL, add_rows, rows_of_order, rows_of_result
+from polyexec.journal.database.rows import (
+    FROM_JOURNAL,
+    UNANSWERED,
+    add_rows,
+    rows_of_order,
+    rows_of_result,
+)
 from polyexec.journal.database.schema import Rows
 from polyexec.journal.frames import DamageError, read_preamble, read_records
 from polyexec.models import OrderId
@@ -132,7 +138,11 @@ def _rows(group: _Group, signed: Signed, account: str) -> Rows:
         finished_ms=finished_ms,
     )
     rows = rows_of_result(
-        result, trade_id="", account=account, revision=FROM_JOURNAL, now_ms=finished_ms
+        result,
+        trade_id="",
+        account=account,
+        revision=UNANSWERED if answered is None else FROM_JOURNAL,
+        now_ms=finished_ms,
     )
     for leg, order_id in zip(priced, signed.order_ids, strict=True):
         update = OrderUpdate(

@@ -21,6 +21,7 @@ __all__ = [
     "LINK_BY_JOURNAL",
     "LINK_BY_RESULT",
     "LINK_UNKNOWN",
+    "UNANSWERED",
     "add_rows",
     "clean",
     "fill_rows",
@@ -29,6 +30,8 @@ __all__ = [
     "values",
 ]
 
+# Revisions: how much a row knows. Above these it is the time of the news, in microseconds.
+UNANSWERED: Final = -2
 FROM_JOURNAL: Final = -1
 FROM_RESULT: Final = 0
 LINK_UNKNOWN: Final = 0
@@ -57,13 +60,13 @@ def rows_of_result(
     trade_id : str
         For a result without orders; otherwise the id of the first one is the trade's.
     revision : int
-        ``FROM_JOURNAL`` (its signal is not known then), ``FROM_RESULT``, or when a later change was
-        heard, microseconds.
+        ``UNANSWERED`` and ``FROM_JOURNAL`` (the signal is not known then), ``FROM_RESULT``, or when
+        a later change was heard, microseconds.
     """
     if result.legs:
         trade_id = result.legs[0].order_id
     signal = result.signal
-    is_journal = revision == FROM_JOURNAL
+    is_journal = revision <= FROM_JOURNAL
     orders = (*result.legs, *result.follow_ups)
     started_ms = result.finished_ms - round(result.latency.total_us / 1000)
     trade = {
@@ -98,7 +101,7 @@ def rows_of_result(
         "updated_ms": now_ms,
     }
     legs = [
-        _leg_values(leg, trade_id, account, place, len(result.legs), result.finished_ms, is_journal)
+        _leg_values(leg, trade_id, account, place, len(result.legs), result.finished_ms, revision)
         for place, leg in enumerate(orders)
     ]
     return {TRADES.name: [values(TRADES, trade)], ORDERS.name: legs}
@@ -192,7 +195,7 @@ def _leg_values(
     place: int,
     legs: int,
     now_ms: int,
-    is_journal: bool,
+    revision: int,
 ) -> Values:
     is_leg = place < legs
     return values(
@@ -207,14 +210,15 @@ def _leg_values(
             "neg_risk": leg.neg_risk,
             "price_e4": leg.price_e4,
             "size_micro": leg.size_micro,
-            "link": LINK_BY_JOURNAL if is_journal else LINK_BY_RESULT,
+            "link": LINK_BY_RESULT if revision >= FROM_RESULT else LINK_BY_JOURNAL,
             "trade_id": trade_id,
             "position": place if is_leg else place - legs,
             "purpose": "leg" if is_leg else "follow_up",
             "code": leg.code.value if leg.code else "",
             "error": leg.error[:_LONGEST_ERROR],
             "exchange_trade_ids": _list(leg.trade_ids),
-            "revision": FROM_JOURNAL if is_journal else FROM_RESULT,
+            # Later changes of the trade repeat its legs as they were answered.
+            "revision": min(revision, FROM_RESULT),
             "state": leg.state.value,
             "filled_micro": leg.filled_micro,
             "paid_micro": leg.paid_micro,

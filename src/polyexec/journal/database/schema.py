@@ -87,7 +87,7 @@ TRADES: Final = _table(
     "polyexec_trades",
     ("trade_id",),
     {"trade_id": _TEXT, "account": _TEXT},
-    # -1: from the journal, 0: the answer, above: a later change, when it was heard (microseconds).
+    # Below 0: from the journal, 0: the answer, above: when a later change was heard (microseconds).
     revision={
         "source": _TEXT,
         "strategy": _TEXT,

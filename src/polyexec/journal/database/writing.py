@@ -91,7 +91,8 @@ class Writer:
         self._closing = False
         self._hurries = 0
         self._put = self._done = 0
-        self._wants_refill = True
+        # How often something was missed that the journal may hold, and how often it was asked.
+        self._missed, self._asked = 1, 0
         self._counts = StoreCounts(outages=0 if is_open else 1)
         self._failure = ""
         self._thread = threading.Thread(target=self._run, name="polyexec-store", daemon=True)
@@ -115,7 +116,7 @@ class Writer:
         with self._lock:
             if self._closing or len(self._queue) >= self._queue_size:
                 self._count(dropped=1)
-                self._wants_refill = True
+                self._missed += 1
                 return
             self._queue.append(event)
             self._put += 1
@@ -129,7 +130,7 @@ class Writer:
     def catch_up(self, timeout_s: float) -> bool:
         """Wait until what was put before, spilled or missed is in the database."""
         return self._wait(
-            lambda: self._is_up and self._spill.is_empty and not self._wants_refill, timeout_s
+            lambda: self._is_up and self._spill.is_empty and self._asked == self._missed, timeout_s
         )
 
     def close(self) -> None:
@@ -184,7 +185,7 @@ class Writer:
         """Return the seconds until there is something to do without news."""
         if not self._is_up:
             return max(0.0, self._retry_at - time.monotonic())
-        return None if self._spill.is_empty and not self._wants_refill else 0.0
+        return None if self._spill.is_empty and self._asked == self._missed else 0.0
 
     def _keep(self, events: list[Event]) -> None:
         rows: Rows = {}
@@ -200,7 +201,8 @@ class Writer:
             self._count(spilled=len(events))
         else:
             self._count(dropped=len(events))
-            self._wants_refill = True
+            with self._lock:
+                self._missed += 1
 
     def _wrote(self, rows: Rows) -> bool:
         """Write rows; False: the database cannot be used."""
@@ -250,10 +252,10 @@ class Writer:
         if not self._spill.is_empty:
             if self._wrote_all(self._spill.oldest()):
                 self._spill.drop_oldest()
-        elif self._wants_refill:
-            self._wants_refill = False
-            if not self._wrote_all(self._refill()):
-                self._wants_refill = True
+        elif self._asked < self._missed:
+            missed = self._missed
+            if self._wrote_all(self._refill()):
+                self._asked = missed
 
     def _wrote_all(self, parts: Iterable[Rows]) -> bool:
         """Write many rows; False: not all of them. The end of the process is not kept waiting."""
