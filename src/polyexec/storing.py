@@ -9,9 +9,10 @@ from polyexec.clocks import SystemClock
 from polyexec.config import ExecutorConfig, default_journal_folder
 from polyexec.executor import BaseExecutor
 from polyexec.journal.database.location import Location, location_of_settings
+from polyexec.journal.database.reading import TradeReader
 from polyexec.journal.database.store import TradeStore
 
-__all__ = ["open_store", "store_location"]
+__all__ = ["TradeReader", "TradeStore", "open_store", "store_location"]
 
 _OFF: Final = "off"
 

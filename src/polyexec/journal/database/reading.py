@@ -14,6 +14,7 @@ from polyexec.errors import InputError, StoreError, UsageError
 from polyexec.journal.database.location import Location, parse_location
 from polyexec.journal.database.ports import UnavailableError, open_database
 from polyexec.journal.database.schema import FILLS, ORDERS, TRADES, Table
+from polyexec.numbers import from_micro
 from polyexec.secret import Secret
 
 __all__ = ["StoredFill", "StoredOrder", "StoredRows", "StoredTrade", "TradeReader", "When"]
@@ -63,6 +64,19 @@ class StoredTrade(msgspec.Struct, frozen=True, kw_only=True):
     started_ms: int
     finished_ms: int
     updated_ms: int
+
+    def line(self) -> str:
+        """Return it as a line for people: time (UTC), what became of it, cost and profit."""
+        time = datetime.fromtimestamp(self.finished_ms / 1000, UTC).isoformat(" ", "milliseconds")
+        name = " ".join(filter(None, (self.strategy, self.group_key))) or self.trade_id
+        if self.skipped:
+            return f"{time[:23]}  skipped   {name}  {self.skipped}: {self.detail}"
+        word = self.failure_type or "executed"
+        profit = self.expected_pnl_micro if self.final_pnl_micro is None else self.final_pnl_micro
+        kind = "expected" if self.final_pnl_micro is None else "final"
+        money = f"cost {from_micro(self.cost_micro)}  {kind} {from_micro(profit)}"
+        errors = "".join(f"  {error}" for error in self.error_messages[:1])
+        return f"{time[:23]}  {word:<8}  {name}  {money}{errors}"
 
 
 class StoredOrder(msgspec.Struct, frozen=True, kw_only=True):
