@@ -44,6 +44,7 @@ _DEFINITE: Final = (
     asyncpg.InsufficientPrivilegeError,
     asyncpg.ClientConfigurationError,
 )
+_REFUSED: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 _LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
@@ -83,9 +84,9 @@ class PostgresDatabase:
             raise UnavailableError("is not open")
         try:
             self._loop.run(self._write(connection, rows))
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        except _REFUSED as error:
             raise RowRefusedError(_text(error)) from None
-        except _LOST as error:
+        except Exception as error:  # whatever it is, the rows can be written later
             raise UnavailableError(_text(error)) from None
 
     def select(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:

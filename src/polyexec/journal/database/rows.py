@@ -10,7 +10,9 @@ import msgspec
 from polyexec.core.ports import Fill
 from polyexec.core.tracking import OrderUpdate
 from polyexec.enums import LegState, Settlement
+from polyexec.errors import InputError
 from polyexec.journal.database.schema import FILLS, ORDERS, TABLES, TRADES, Rows, Table, Values
+from polyexec.numbers import MAX_MICRO
 from polyexec.results import LegResult, TradeResult
 from polyexec.signal_json import encode_signal
 from polyexec.signals import ArbSignal
@@ -166,11 +168,14 @@ def fill_rows(fills: Sequence[Fill], account: str) -> list[Values]:
 
 
 def values(table: Table, row: _Row) -> Values:
-    """Return a row in the order of the columns, without text that a database cannot hold."""
-    return [
-        clean(value) if isinstance(value, str) else value
-        for value in map(row.__getitem__, table.columns)
-    ]
+    """Return a row in the order of the columns, without text that a database cannot hold.
+
+    Raises
+    ------
+    InputError
+        A number that is no 64-bit integer.
+    """
+    return [_storable(name, row[name]) for name in table.columns]
 
 
 def add_rows(rows: Rows, more: Rows) -> None:
@@ -186,6 +191,14 @@ def clean(text: str) -> str:
     An error text is the exchange's, a slug the caller's: neither may make a row unwritable.
     """
     return str(text).replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _storable(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, int) and abs(value) > MAX_MICRO:
+        raise InputError(name, value, "does not fit into 64 bits")
+    return value
 
 
 def _leg_values(

@@ -21,7 +21,8 @@ from polyexec.journal.frames import MAX_PAYLOAD, DamageError, Place, frame, read
 __all__ = ["MAX_BYTES", "Spill"]
 
 MAX_BYTES: Final = 512 * 2**20
-"""Of all segments, compressed: about a million groups, or several millions of skipped signals."""
+"""Of all segments, compressed: half a million groups with their fills, or a million signals that
+were skipped one by one; those that are skipped in a burst take a tenth of that."""
 
 _SEGMENT: Final = 4 * 2**20
 _SUFFIX: Final = ".spill"

@@ -22,6 +22,10 @@ __all__ = ["SqliteDatabase"]
 
 _BUSY_S: Final = 5.0
 _OLDEST: Final = (3, 24)  # the first that knows ON CONFLICT
+_REFUSED: Final = (
+    *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
+    OverflowError,
+)
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -76,7 +80,7 @@ class SqliteDatabase:
             for statement, values in statements_of(rows):
                 connection.executemany(statement, values)
             connection.execute("COMMIT")
-        except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError) as error:
+        except _REFUSED as error:
             self._roll_back()
             raise RowRefusedError(str(error)) from error
         except (sqlite3.Error, OSError) as error:

@@ -29,6 +29,8 @@ _log = logging.getLogger("polyexec.store")
 _LINGER_S: Final = 0.1
 _BATCH: Final = 500
 _SLOWEST_RETRY_S: Final = 30.0
+# Between two events the interpreter's lock is let go: whoever submits does not wait for a batch.
+_BREATH_S: Final = 0.0001
 
 
 class StoreCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +197,7 @@ class Writer:
             except Exception:  # the others can be kept
                 _log.exception("store_row_failed")
                 self._count(refused=1)
+            time.sleep(_BREATH_S)
         if not rows or (self._is_up and self._wrote(rows)):
             return
         if self._spill.append(rows):
@@ -272,6 +275,7 @@ def _merged(parts: Iterable[Rows]) -> Iterator[Rows]:
     rows: Rows = {}
     for part in parts:
         add_rows(rows, part)
+        time.sleep(_BREATH_S)
         if sum(map(len, rows.values())) >= _BATCH:
             yield rows
             rows = {}

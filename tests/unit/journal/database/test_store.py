@@ -184,6 +184,17 @@ def test_a_row_that_the_database_refuses_costs_only_itself(where: Location, tmp_
         assert opened.counts.spilled == 0
 
 
+def test_a_row_that_breaks_the_tables_costs_only_itself(where: Location, tmp_path: Path) -> None:
+    broken = life()[0]
+    broken["polyexec_trades"].append([None] * len(broken["polyexec_trades"][0]))
+    broken["polyexec_trades"].append(["id", *[object()] * (len(broken["polyexec_trades"][0]) - 1)])
+    with store(where, tmp_path) as opened:
+        opened._own_writer.put(lambda: broken)
+        assert opened.flush()
+        assert [t.trade_id for t in opened.reader.trades()] == [order_id(1)]
+        assert (opened.counts.refused, opened.counts.outages) == (2, 0)
+
+
 def test_an_event_that_cannot_be_made_a_row_costs_only_itself(tmp_path: Path) -> None:
     with store(tmp_path / "trades.db", tmp_path) as opened:
         opened.put_result(result(1))
