@@ -1,5 +1,6 @@
 """Where a trade store is: a SQLite file, or a database of a PostgreSQL server."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -12,9 +13,12 @@ from polyexec.secret import Secret
 
 __all__ = ["Location", "location_of_settings", "parse_location"]
 
+_log = logging.getLogger("polyexec.store")
 _POSTGRES: Final = ("postgres", "postgresql")
 _PARTS: Final = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
-_KNOWN: Final = ("DB_URL", *_PARTS)
+# What others call the same thing.
+_ALIASES: Final = {"DB_USERNAME": "DB_USER", "DB_PASS": "DB_PASSWORD", "DB_DATABASE": "DB_NAME"}
+_KNOWN: Final = ("DB_URL", *_PARTS, *_ALIASES)
 _HINT: Final = "give a path, sqlite:///path or postgresql://user:password@host:port/database"
 
 
@@ -73,11 +77,12 @@ def location_of_settings(database: Mapping[str, Secret]) -> Location | None:
     Raises
     ------
     ConfigError
-        Two that contradict each other, one that is not known, or one that cannot work.
+        Two that contradict each other, or one that cannot work.
     """
-    unknown = sorted(set(database) - set(_KNOWN))
-    if unknown:
-        raise ConfigError(f"{unknown[0]}: is not known; known are {', '.join(_KNOWN)}")
+    for name in sorted(set(database) - set(_KNOWN)):
+        # No fault: the environment is shared, and the prefix is everybody's.
+        _log.warning("store_setting_unknown", extra={"setting": name, "known": _KNOWN})
+    database = _by_first_name(database)
     given = [name for name in _PARTS if database.get(name)]
     if database.get("DB_URL"):
         if given:
@@ -120,6 +125,14 @@ def _postgres(text: str, name: str) -> Location:
     host = parts.hostname or "localhost"
     shown = f"postgresql://{user}{host}{f':{port}' if port else ''}{parts.path}"
     return Location(shown=shown, url=Secret(text))
+
+
+def _by_first_name(database: Mapping[str, Secret]) -> dict[str, Secret]:
+    named = {name: value for name, value in database.items() if value}
+    for alias, name in _ALIASES.items():
+        if alias in named and named.setdefault(name, named[alias]) != named[alias]:
+            raise ConfigError(f"{name} and {alias} are both set, to different values: unset one")
+    return named
 
 
 def _text(database: Mapping[str, Secret], name: str) -> str:

@@ -236,7 +236,7 @@ class TradeReader:
             The signal's ``group_key``.
         account : str or None
         sent : bool or None
-            Only those that were sent, or only those that were skipped.
+            Only those with an order that may have left this machine, or only the others.
         limit : int or None
             The newest so many.
 
@@ -257,7 +257,7 @@ class TradeReader:
         if account is not None:
             conditions.append(("account = ?", account))
         if sent is not None:
-            conditions.append(("(skipped = '') = ?", sent))
+            conditions.append(("(failure_type NOT IN ('skipped', 'not_sent')) = ?", sent))
         rows = self._select(TRADES, conditions, "finished_ms DESC, trade_id DESC", limit)
         return StoredRows(StoredTrade, [_made(StoredTrade, row) for row in reversed(rows)])
 

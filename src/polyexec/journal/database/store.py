@@ -21,6 +21,7 @@ from polyexec.journal.database.schema import Rows
 from polyexec.journal.database.spill import MAX_BYTES, Spill
 from polyexec.journal.database.writing import StoreCounts, Writer
 from polyexec.results import TradeResult
+from polyexec.signals import Signal
 
 __all__ = ["TradeStore"]
 
@@ -97,6 +98,11 @@ class TradeStore:
     def put_result(self, result: TradeResult) -> None:
         """Take in the answer to a signal, skipped ones included."""
         self._put(result, FROM_RESULT)
+
+    def put_signal(self, signal: Signal) -> None:
+        """Take in a signal that nobody submits, as of an engine without an executor."""
+        now_ms = self._now_ms()
+        self.put_result(TradeResult(signal=signal, detail="not submitted", finished_ms=now_ms))
 
     def put_group(self, result: TradeResult) -> None:
         """Take in a result that has changed after it was delivered."""

@@ -87,6 +87,17 @@ def test_the_variables_of_the_original_name_a_server() -> None:
     assert "secret" not in repr(location)
 
 
+def test_other_names_of_the_same_are_known_and_foreign_ones_are_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    names = settings(DB_DATABASE="db", DB_USERNAME="u", DB_USER="u", DB_PASS="secret", DB_SSL="x")
+    location = location_of_settings(names)
+    assert location is not None
+    assert str(location) == "postgresql://u@localhost:5432/db"
+    assert location.parts["password"].reveal() == "secret"
+    assert [record.setting for record in caplog.records] == ["DB_SSL"]  # type: ignore[attr-defined]
+
+
 def test_what_is_not_said_has_a_default_and_nothing_is_none() -> None:
     assert str(location_of_settings(settings(DB_NAME="db"))) == "postgresql://localhost:5432/db"
     assert location_of_settings({}) is None
@@ -100,7 +111,8 @@ def test_what_is_not_said_has_a_default_and_nothing_is_none() -> None:
         ({"DB_NAME": "d", "DB_PORT": "x"}, "DB_PORT='x': must be a port"),
         ({"DB_NAME": "d", "DB_PORT": "70000"}, "DB_PORT='70000': must be a port"),
         ({"DB_URL": "x.db", "DB_PASSWORD": "secret"}, "DB_URL and DB_PASSWORD are both set"),
-        ({"DB_PASS": "secret", "DB_NAME": "d"}, "DB_PASS: is not known; known are DB_URL, DB_HOST"),
+        ({"DB_USER": "a", "DB_USERNAME": "b", "DB_NAME": "d"}, "DB_USER and DB_USERNAME are both"),
+        ({"DB_PASSWORD": "secret", "DB_PASS": "secret2"}, "DB_PASSWORD and DB_PASS are both set"),
     ],
 )
 def test_variables_that_cannot_work_are_refused(variables: dict[str, str], problem: str) -> None:

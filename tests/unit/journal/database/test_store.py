@@ -77,6 +77,19 @@ def test_refusals_are_rows_with_their_reason_and_equal_skips_are_two(
     ] * 2
 
 
+def test_a_signal_that_nobody_submits_is_a_row(tmp_path: Path) -> None:
+    with store(tmp_path / "a.db", tmp_path) as opened:
+        opened.put_signal(SIGNAL)
+        assert opened.flush()
+        (trade,) = opened.reader.trades(sent=False)
+        assert not opened.reader.trades(sent=True)
+    assert (trade.detail, trade.failure_type, trade.success) == (
+        "not submitted",
+        "not_sent",
+        False,
+    )
+
+
 def test_what_changes_later_changes_the_row(where: Location, tmp_path: Path) -> None:
     first = result(1)
     retry = leg_result(2, state=LegState.PARTIAL)
