@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from polyexec.clocks import SystemClock
 from polyexec.config import ExecutorConfig, default_journal_folder
 from polyexec.executor import BaseExecutor
 from polyexec.journal.database.location import Location, location_of_settings
@@ -65,7 +64,6 @@ async def open_store(
         account=account,
         spill_folder=_folder(config) / f"{account}.spill" if location.path is None else None,
         journal=None if is_paper else _folder(config) / name / "journal.wal",
-        now_ms=SystemClock().time_ms,
     )
     async with store:
         stops = (

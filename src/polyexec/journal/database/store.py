@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count
@@ -29,6 +30,10 @@ _QUEUE_SIZE: Final = 10_000
 _RETRY_S: Final = 1.0
 
 
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 class TradeStore:
     """Keeps every result, its orders and their fills in a database, off the path of trading.
 
@@ -47,7 +52,7 @@ class TradeStore:
     journal : Path or None
         The ``journal.wal`` of the account: sent orders that the store missed come from there.
     now_ms : callable
-        Returns unix milliseconds.
+        Returns unix milliseconds; the machine's clock by default.
     queue_size : int
         Events that may wait in memory; the rest is dropped and counted.
     max_spill_bytes : int
@@ -71,7 +76,7 @@ class TradeStore:
         account: str = "",
         spill_folder: Path | None = None,
         journal: Path | None = None,
-        now_ms: Callable[[], int],
+        now_ms: Callable[[], int] = _wall_ms,
         queue_size: int = _QUEUE_SIZE,
         max_spill_bytes: int = MAX_BYTES,
         retry_s: float = _RETRY_S,
