@@ -178,7 +178,8 @@ TABLES: Final = {table.name: table for table in (TRADES, ORDERS, FILLS)}
 FORGET_FOLLOW_UP: Final = (
     "DELETE FROM polyexec_trades WHERE source = 'journal' AND trade_id = ? AND EXISTS "
     "(SELECT 1 FROM polyexec_orders AS o "
-    "WHERE o.order_id = polyexec_trades.trade_id AND o.trade_id <> polyexec_trades.trade_id)"
+    "WHERE o.order_id = polyexec_trades.trade_id AND o.link > 0 "
+    "AND o.trade_id <> polyexec_trades.trade_id)"
 )
 
 VERSIONS_TABLE: Final = (

@@ -1,6 +1,7 @@
 """The trade store: takes results in and makes nobody wait, whatever becomes of the database."""
 
 import asyncio
+import logging
 import secrets
 import threading
 import time
@@ -26,6 +27,7 @@ from polyexec.signals import Signal
 
 __all__ = ["TradeStore"]
 
+_log = logging.getLogger("polyexec.store")
 _QUEUE_SIZE: Final = 10_000
 _RETRY_S: Final = 1.0
 
@@ -173,17 +175,18 @@ class TradeStore:
         queue_size, max_spill_bytes = self._sizes
         database = open_database(self._location)
         spill = Spill(self._spill_folder, max_bytes=max_spill_bytes)
-        is_open = True
+        failure = ""
         try:
             try:
                 database.open()
-            except UnavailableError:
-                is_open = False
+            except UnavailableError as error:
+                failure = str(error) or "not available"
+                _log.warning("store_unavailable", extra={"error": failure})
             self._writer = Writer(
                 database,
                 spill,
                 self._missed,
-                is_open=is_open,
+                failure=failure,
                 queue_size=queue_size,
                 retry_s=self._retry_s,
             )

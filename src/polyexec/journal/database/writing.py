@@ -61,8 +61,8 @@ class Writer:
     spill : Spill
     refill : callable
         Yields rows of whatever may have been missed; asked at the start and after a drop.
-    is_open : bool
-        Whether the database is open.
+    failure : str
+        Why the database is not open; empty when it is.
     queue_size : int
         Events that may wait in memory.
     retry_s : float
@@ -75,14 +75,15 @@ class Writer:
         spill: Spill,
         refill: Callable[[], Iterable[Rows]],
         *,
-        is_open: bool,
+        failure: str,
         queue_size: int,
         retry_s: float,
     ) -> None:
         self._database = database
         self._spill = spill
         self._refill = refill
-        self._is_up = is_open
+        self._failure = failure
+        self._is_up = not failure
         self._first_retry_s = self._retry_s = retry_s
         self._retry_at = 0.0
         self._queue: deque[Event] = deque()
@@ -95,8 +96,7 @@ class Writer:
         self._put = self._done = 0
         # How often something was missed that the journal may hold, and how often it was asked.
         self._missed, self._asked = 1, 0
-        self._counts = StoreCounts(outages=0 if is_open else 1)
-        self._failure = ""
+        self._counts = StoreCounts(outages=1 if failure else 0)
         self._thread = threading.Thread(target=self._run, name="polyexec-store", daemon=True)
         self._thread.start()
 

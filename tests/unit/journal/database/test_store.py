@@ -135,6 +135,15 @@ def life() -> list[Rows]:
     ]
 
 
+def test_news_of_an_order_before_its_trade_in_batches_of_one_row(tmp_path: Path) -> None:
+    (trade, orders), update = life()[6].items(), life()[3]
+    with store(tmp_path / "a.db", tmp_path) as opened:
+        for rows in (update, dict([trade]), dict([orders])):
+            opened._own_writer.put(lambda rows=rows: rows)
+            assert opened.flush()
+        assert [t.source for t in opened.reader.trades()] == ["journal"]
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_any_order_and_any_repetition_leads_to_the_same_rows(seed: int, tmp_path: Path) -> None:
     def kept(events: list[Rows], name: str) -> Any:
