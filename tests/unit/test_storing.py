@@ -135,6 +135,23 @@ async def test_a_live_row_is_not_touched_by_the_journal(tmp_path: Path) -> None:
     assert before[0].source == "live"
 
 
+async def test_the_journal_does_not_make_a_trade_of_a_follow_up(tmp_path: Path) -> None:
+    settings = stored(tmp_path, order_type="FOK", group_policy=GroupPolicy("complete"))
+    journal = open_journal(tmp_path / "state" / ACCOUNT, account_of(px.OrderSigner(KEY)), mode="os")
+    executor = Executor(settings, Half(all_matched), journal=journal)
+    async with open_store(settings, executor), executor:
+        result = await executor.submit(signal())
+    async with open_store(settings, Executor(settings, ScriptedVenue())) as store:
+        assert store is not None
+        assert store.catch_up()
+        (trade,) = store.reader.trades()
+        orders = store.reader.orders(trade_id=trade.trade_id)
+    assert [o.order_id for o in orders if o.purpose == "follow_up"] == [
+        leg.order_id for leg in result.follow_ups
+    ]
+    assert trade.retry_count == len(result.follow_ups) > 0
+
+
 async def test_an_executor_trades_on_while_its_database_cannot_be_used(tmp_path: Path) -> None:
     settings = stored(tmp_path).replace(
         database={"DB_URL": "postgresql://trader:secret@127.0.0.1:1/trades"}

@@ -60,6 +60,7 @@ class Spill:
         self._max_bytes = max_bytes
         self._fd = self._lock_fd = -1
         self._place = Place(0, 1, 0)
+        self._is_damaged = False
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

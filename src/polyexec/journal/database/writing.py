@@ -255,7 +255,7 @@ class Writer:
         if not self._spill.is_empty:
             if self._wrote_all(self._spill.oldest()):
                 self._spill.drop_oldest()
-        elif self._asked < self._missed:
+        elif self._asked < self._missed and not self._queue:  # what is new comes first
             missed = self._missed
             if self._wrote_all(self._refill()):
                 self._asked = missed
