@@ -219,6 +219,7 @@ class Writer:
         except UnavailableError as error:
             self._fell(str(error))
             return False
+        self._retry_s = self._first_retry_s
         return True
 
     def _write_one(self, row: Rows) -> None:
@@ -231,12 +232,15 @@ class Writer:
 
     def _fell(self, problem: str) -> None:
         _log.warning("store_unavailable", extra={"error": problem})
-        if self._is_up:
+        # One that can be opened but takes nothing is still the same outage.
+        if self._is_up and self._retry_s == self._first_retry_s:
             self._count(outages=1)
-            self._retry_s = self._first_retry_s
         self._failure = problem
         self._is_up = False
-        self._database.close()
+        try:
+            self._database.close()
+        except Exception:  # a driver's bug; the next opening makes a new connection
+            _log.exception("store_not_closed")
         self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(2 * self._retry_s, _SLOWEST_RETRY_S)
 

@@ -293,6 +293,41 @@ def test_a_failure_in_the_middle_of_a_write_spills_the_batch_and_closing_does_no
     assert trades == {order_id(1), order_id(2)}
 
 
+def test_a_database_that_opens_and_takes_nothing_is_one_outage(
+    blocked: Blocked, tmp_path: Path
+) -> None:
+    blocked.error = UnavailableError("database or disk is full")
+    blocked.release.set()
+    with store(tmp_path / "x.db", tmp_path, retry_s=0.001) as opened:
+        opened.put_result(result(1))
+        assert opened.flush()
+        assert not opened.catch_up(0.1)
+        blocked.error = None
+        assert opened.catch_up()
+        assert (opened.counts.outages, opened.counts.dropped) == (1, 0)
+        blocked.error = UnavailableError("again")
+        opened.put_result(result(2))
+        assert opened.flush()
+        assert opened.counts.outages == 2
+
+
+def test_a_driver_that_cannot_even_close_does_not_end_the_writer(
+    blocked: Blocked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks() -> None:
+        raise RuntimeError("a driver's bug")
+
+    blocked.error = UnavailableError("gone")
+    blocked.release.set()
+    monkeypatch.setattr(blocked, "close", breaks)
+    with store(tmp_path / "x.db", tmp_path) as opened:
+        opened.put_result(result(1))
+        assert opened.flush()
+        blocked.error = None
+        assert opened.catch_up()
+        monkeypatch.undo()
+
+
 def test_beyond_the_bound_of_the_spill_events_are_dropped_and_counted(
     blocked: Blocked, tmp_path: Path
 ) -> None:
