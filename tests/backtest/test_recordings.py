@@ -78,7 +78,7 @@ def test_frames_of_others_take_the_exchanges_time(name: str, tmp_path: Path) -> 
     [
         (["junk"], ":1='?b'junk.*is not JSON"),
         ([{"a": 1}], "neither a recording nor a market-channel frame"),
-        ([book(9), book(5)], ":2=1790000000005: is 4 ms older than the line before"),
+        ([book(9000), book(5)], ":2=1790000000005: is 8995 ms older than the record before"),
         ([book(9), "{}"], ":2=.*is no market event"),
     ],
 )
