@@ -9,7 +9,7 @@ import msgspec
 import orjson
 
 from polyexec.backtest.readers.guard import hold_resolutions
-from polyexec.backtest.readers.lines import Lines, list_files, read_document
+from polyexec.backtest.readers.lines import KEEP_ALIVE, Lines, list_files, read_document
 from polyexec.backtest.readers.tally import Tally
 from polyexec.backtest.readers.times import parse_time_ns
 from polyexec.backtest.stream import Coverage, Stamped, Truth
@@ -70,7 +70,6 @@ _TIMES: Final = [*_OWN_TIMES, "ts", "time", "timestamp", "t"]
 _UNITS: Final = ("", "ns", "us", "ms", "s")
 _LOST: Final = re.compile(r"disconnect|reconnect|down|clos|gap|lost|error", re.IGNORECASE)
 _HARMLESS: Final = re.compile(r"open|connect|up|subscri|ping|pong|heartbeat|start", re.IGNORECASE)
-_KEEP_ALIVE: Final = (b"PING", b"PONG", b"[]")
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -131,7 +130,7 @@ class FrameLines:
         for file in self._files:
             layout: Layout | None = None
             for where, line in _frames_of(file):
-                if line in _KEEP_ALIVE:
+                if line in KEEP_ALIVE:
                     continue
                 if layout is None:
                     layout = find_layout(line, where)
@@ -139,7 +138,7 @@ class FrameLines:
 
     def _take(self, line: bytes, where: str, layout: Layout) -> Iterator[Stamped]:
         time_ns, frame = _open(line, where, layout)
-        if frame in _KEEP_ALIVE:
+        if frame in KEEP_ALIVE:
             return
         if frame is None:
             if self._is_loss(line, where):
@@ -266,7 +265,11 @@ def _frames_of(file: Path) -> Iterator[tuple[str, bytes]]:
     for line in lines:
         if lines.number == 1 and not _is_json(line):
             break
-        yield lines.where, line
+        if line[:2] == b"[[":  # frames in one list
+            for number, frame in enumerate(_raw_items.decode(line), 1):
+                yield f"{lines.where}#{number}", bytes(frame)
+        else:
+            yield lines.where, line
     else:
         return
     value = read_document(file)
@@ -279,5 +282,5 @@ def _is_json(line: bytes) -> bool:
     try:
         orjson.loads(line)
     except ValueError:
-        return line[:4] in _KEEP_ALIVE
+        return line[:4] in KEEP_ALIVE
     return True

@@ -8,7 +8,7 @@ from typing import Any, Final
 from polyexec.core.answers import decode_json
 from polyexec.errors import ConfigError, InputError
 
-__all__ = ["Lines", "as_path", "head", "list_files", "read_document"]
+__all__ = ["KEEP_ALIVE", "Lines", "as_path", "head", "list_files", "read_document"]
 
 _BLOCK: Final = 1 << 14
 _LONGEST_LINE: Final = 1 << 24
@@ -16,6 +16,8 @@ _LONGEST_DOCUMENT: Final = 1 << 26
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _KNOWN: Final = (".json", ".jsonl", ".ndjson", ".csv", ".parquet")
+KEEP_ALIVE: Final = (b"PING", b"PONG", b"[]")
+"""Lines that are no news."""
 _PACKED: Final = (".gz", ".zst")
 
 
@@ -46,16 +48,23 @@ class Lines:
         InputError
             The file cannot be read, is damaged, or is no file of lines; names file and line.
         """
-        self.number, self.is_cut, rest = 0, False, b""
+        self.number, self.is_cut = 0, False
+        begun, size = [b""], 0  # the line that has begun, in parts: adding them up is quadratic
         for block in self._blocks():
-            *whole, rest = (rest + block).split(b"\n")
-            for line in whole:
+            first, *whole = block.split(b"\n")
+            begun.append(first)
+            size += len(first)
+            if whole:
+                whole, last = [b"".join(begun), *whole[:-1]], whole[-1]
+                begun, size = [last], len(last)
+                for line in whole:
+                    self.number += 1
+                    if line := line.strip():
+                        yield line
+            if size > _LONGEST_LINE:
                 self.number += 1
-                if line := line.strip():
-                    yield line
-            if len(rest) > _LONGEST_LINE:
-                self.number += 1
-                raise InputError(self.where, rest[:40], "is longer than 16 MiB: no file of lines")
+                raise InputError(self.where, begun[0][:40], "is longer than 16 MiB: no line")
+        rest = b"".join(begun)
         if self.is_cut and not self._may_be_cut:
             problem = "lines, then the file is damaged: it ends in the middle (truncated)"
             raise InputError(self.name, self.number, problem)
@@ -124,7 +133,7 @@ def _damages() -> tuple[type[Exception], ...]:
 
 
 def head(path: Path) -> bytes:
-    """Return the first line that is not blank, of a Parquet file its mark; empty if there is none.
+    """Return the first line with content, of a Parquet file its mark; empty if there is none.
 
     Raises
     ------
@@ -137,7 +146,7 @@ def head(path: Path) -> bytes:
                 return b"PAR1"
     except OSError as error:
         raise InputError("path", str(path), f"cannot be read: {error}") from None
-    return next(iter(Lines(path, may_be_cut=True)), b"")
+    return next((line for line in Lines(path, may_be_cut=True) if line not in KEEP_ALIVE), b"")
 
 
 def read_document(path: Path) -> Any:
