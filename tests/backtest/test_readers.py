@@ -217,7 +217,7 @@ def test_mixed_formats_are_refused_by_line(lines: list[Any], words: str, tmp_pat
 def test_a_folder_of_two_formats_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", book(5))
     write(tmp_path / "b.jsonl", own(5, book(5)))
-    with pytest.raises(InputError, match=r"mixed formats: frames \(a.jsonl\), recording \(b"):
+    with pytest.raises(InputError, match=r"=2: formats in it: frames \(a.jsonl\), recording \(b"):
         open_source(tmp_path)
 
 

@@ -95,5 +95,5 @@ def test_a_cut_file_is_told(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match="then the file is damaged"):
         list(open_source(path).events())
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="none=None: cannot be read"):
         open_source(tmp_path / "none")

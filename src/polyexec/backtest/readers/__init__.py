@@ -86,7 +86,7 @@ def _find_format(path: Path | str) -> str:
         found.setdefault(_format_of(file), file)
     if len(found) > 1:
         told = ", ".join(f"{name} ({file.name})" for name, file in found.items())
-        raise InputError("path", str(path), f"holds mixed formats: {told}; open them one by one")
+        raise InputError(str(path), len(found), f"formats in it: {told}; open them one by one")
     return next(iter(found))
 
 

@@ -90,7 +90,7 @@ class Lines:
                         yield first
                         first = raw.read(_BLOCK)
         except OSError as error:
-            raise InputError("path", self.name, f"cannot be read: {error}") from None
+            raise InputError(self.name, error.strerror, "so it cannot be read") from None
 
     def _unpack(self, raw: Any, block: bytes, make: Any) -> Iterator[bytes]:
         damaged, inflate = _damages(), make()
@@ -145,7 +145,7 @@ def head(path: Path) -> bytes:
             if raw.read(4) == b"PAR1":
                 return b"PAR1"
     except OSError as error:
-        raise InputError("path", str(path), f"cannot be read: {error}") from None
+        raise InputError(str(path), error.strerror, "so it cannot be read") from None
     return next((line for line in Lines(path, may_be_cut=True) if line not in KEEP_ALIVE), b"")
 
 
@@ -180,7 +180,7 @@ def as_path(path: Path | str) -> Path:
     """
     where = Path(path)
     if not where.exists():
-        raise InputError("path", str(path), "cannot be read: no such file or folder")
+        raise InputError(str(path), None, "cannot be read: no such file or folder")
     return where
 
 
@@ -199,7 +199,7 @@ def list_files(path: Path | str | Iterable[Path | str]) -> list[Path]:
         return [where]
     files = sorted(one for one in where.rglob("*") if one.is_file() and _is_data(one))
     if not files:
-        raise InputError("path", str(path), "holds no recording (.jsonl, .json, .csv, .parquet)")
+        raise InputError(str(path), 0, "recordings (.jsonl, .json, .csv, .parquet) are in it")
     return files
 
 

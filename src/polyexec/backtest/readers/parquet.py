@@ -44,8 +44,9 @@ class ParquetRows:
         try:
             self._file = self._pa.parquet.ParquetFile(path, memory_map=False, pre_buffer=False)
         except (self._pa.ArrowException, OSError, ValueError) as error:
-            problem = f"is no whole Parquet file: {error}"
-            raise InputError("path", self.name, problem) from None
+            problem = f"bytes are no whole Parquet file: {error}"
+            size = path.stat().st_size if path.exists() else 0
+            raise InputError(self.name, size, problem) from None
         self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
         self.total: int = self._file.metadata.num_rows
         self.groups_read = 0

@@ -235,8 +235,8 @@ def _by_hour(files: list[Path]) -> list[tuple[int, Path]]:
         hour = int(start.timestamp()) * 1_000_000_000 // HOUR_NS
         other = found.setdefault(hour, file)
         if other is not file:
-            problem = f"is a second file of {hour_name(hour)}, beside {other}: leave one out"
-            raise InputError("path", str(file), problem)
+            problem = f"has a second file, {other}: leave one out"
+            raise InputError(str(file), hour_name(hour), problem)
     return rest + sorted(found.items())
 
 
