@@ -5,6 +5,7 @@ sizes stay texts until the price table puts them on its grid, and no file is eve
 """
 
 import csv
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -75,9 +76,10 @@ def open_source(path: Path | str, *, format: str | None = None, **options: Any) 
     if reader is None:
         raise InputError("format", format, f"must be one of {', '.join(_READERS)}")
     try:
-        return reader(path, **options)
+        inspect.signature(reader).bind(path, **options)
     except TypeError as error:
         raise InputError("options", sorted(options), f"do not fit {format}: {error}") from None
+    return reader(path, **options)
 
 
 def _find_format(path: Path | str) -> str:
