@@ -279,6 +279,14 @@ def test_a_whole_day_is_whole_and_the_next_is_not(tmp_path: Path) -> None:
     assert (told.first_ns, told.last_ns) == ((DAY + 1) * MS, (DAY + 23 * HOUR + 1) * MS)
 
 
+def test_silence_in_our_own_recording_voids_nothing_but_is_told(tmp_path: Path) -> None:
+    lines = [own(5, [book(5)]), own(2 * HOUR, change(2 * HOUR))]
+    source = open_source(write(tmp_path / "market-1-0.jsonl", *lines))
+    assert kinds(source) == ["event", "event"]
+    assert source.coverage().missing_hours == ("2026-09-22T01",)
+    assert source.coverage().is_partial
+
+
 def test_an_envelope_can_say_that_the_connection_was_lost(tmp_path: Path) -> None:
     lines = [
         {"ts": DAY + 5, "raw": book(5)},

@@ -37,7 +37,7 @@ class Recording:
     def __init__(self, path: Path | str) -> None:
         self.name = str(path)
         self._path = as_path(path)
-        self._tally = Tally(self.truth, is_dense=False)
+        self._tally = Tally(self.truth, knows_gaps=True)
 
     def events(self) -> Iterator[Stamped]:
         """Yield frames, gaps and resolutions, in the order in which they were recorded.
@@ -55,7 +55,7 @@ class Recording:
         return self._tally.coverage()
 
     def _events(self) -> Iterator[Stamped]:
-        tally = self._tally = Tally(self.truth, is_dense=False)
+        tally = self._tally = Tally(self.truth, knows_gaps=True)
         connections: dict[int, _Connection] = {}
         for file in _in_order(list_files(self._path)):
             for one in connections.values():

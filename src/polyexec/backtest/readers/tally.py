@@ -24,16 +24,19 @@ class Tally:
     ----------
     truth : Truth
     is_dense : bool
-        Silence for a whole hour of the clock means that the hour is missing.
+        An hour of the clock without a record is missing.
+    knows_gaps : bool
+        The source says itself when it lost something, so a missing hour voids no book.
     """
 
-    def __init__(self, truth: Truth, *, is_dense: bool = True) -> None:
+    def __init__(self, truth: Truth, *, is_dense: bool = True, knows_gaps: bool = False) -> None:
         self.truth: Truth = truth
         self.now_ns = 0
         self.duplicates = self.gaps = self.late = self.records = 0
         self.tokens: set[str] = set()
         self.notes: list[str] = []
         self._is_dense = is_dense
+        self._voids = is_dense and not knows_gaps
         self._first_ns: int | None = None
         self._latest_ns = 0
         self._hours: set[int] = set()
@@ -79,7 +82,7 @@ class Tally:
         last = self._newest_hour
         self._hours.add(hour)
         self._newest_hour = max(last, hour)
-        if not self._is_dense or last < 0 or hour <= last + 1:
+        if not self._voids or last < 0 or hour <= last + 1:
             return None
         return self.gap((last + 1) * HOUR_NS)
 
