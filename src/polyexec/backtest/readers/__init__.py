@@ -4,7 +4,6 @@ Each yields one stream of :class:`~polyexec.backtest.stream.Stamped` by time of 
 sizes stay texts until the price table puts them on its grid, and no file is ever whole in memory.
 """
 
-import csv
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from polyexec.backtest.readers.columns import Columns
+from polyexec.backtest.readers.fields import csv_names
 from polyexec.backtest.readers.frames import FrameLines, find_layout
 from polyexec.backtest.readers.lines import head, list_files, read_document
 from polyexec.backtest.readers.parquet import ParquetRows
@@ -110,7 +110,7 @@ def _format_of(file: Path) -> str:
 
 def _format_of_value(value: Any, first: bytes, where: str) -> str:
     one = value
-    while isinstance(one, list) and one and not (len(one) == 2 and isinstance(one[1], dict)):
+    while isinstance(one, list) and one:  # a pair of time and frame ends at its time
         one = one[0]
     if isinstance(one, dict):
         if {"received_ns", "received_ms", "connection"} <= one.keys():
@@ -136,7 +136,7 @@ def _is_print(one: dict[str, Any]) -> bool:
 
 def _format_of_text(file: Path, first: bytes, error: ValueError) -> str:
     """Return the format of CSV, or of a JSON text on many lines, by the names that stand first."""
-    names = next(csv.reader([first.decode("utf-8", "replace")]), [])
+    names = csv_names(first)
     if {"timestamp", "asset", "price", "size", "side"} <= set(names):
         return "trades"
     if first[:1] in b"[{" and len(first) < _PEEK:

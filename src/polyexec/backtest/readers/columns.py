@@ -1,13 +1,12 @@
 """Any table with a row per event: the names of its columns are given."""
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
+from polyexec.backtest.readers.fields import CsvRows, amount_text, side_text
 from polyexec.backtest.readers.lines import Lines, head, list_files
 from polyexec.backtest.readers.parquet import ParquetRows
 from polyexec.backtest.readers.sorting import Sorter
@@ -16,7 +15,7 @@ from polyexec.backtest.readers.times import parse_time_ns
 from polyexec.backtest.stream import Coverage, Stamped, Truth
 from polyexec.core.market_events import BookEvent, LastTradePrice, Level, PriceChange, PriceChanges
 from polyexec.errors import InputError
-from polyexec.parsing import parse_side, parse_token_id
+from polyexec.parsing import parse_token_id
 
 __all__ = ["ColumnKind", "Columns"]
 
@@ -162,8 +161,8 @@ class Columns:
             return BookEvent(
                 asset_id=token, market=market, timestamp=stamp, bids=sides[0], asks=sides[1]
             )
-        price, size = (_text(row[field], f"{where} {field}") for field in ("price", "size"))
-        side = str(parse_side(str(row["side"]).upper())) if row.get("side") else None
+        price, size = (amount_text(row[field], f"{where} {field}") for field in ("price", "size"))
+        side = side_text(row["side"], where) if row.get("side") else None
         if self._kind == "trades":
             return LastTradePrice(
                 asset_id=token, market=market, timestamp=stamp, price=price, size=size, side=side
@@ -190,14 +189,10 @@ class Columns:
             rows.close()
 
     def _csv_rows(self, file: Path) -> Iterator[tuple[str, _Row, str]]:
-        lines = Lines(file)
-        reader = csv.DictReader(line.decode("utf-8", "replace") for line in lines)
-        self._check(reader.fieldnames or (), str(file))
-        for row in reader:
-            found = {name: row[column] for name, column in self._columns.items()}
-            if None in found.values():
-                raise InputError(lines.where, found, "has fewer fields than there are columns")
-            yield lines.where, found, self._unit
+        rows = CsvRows(Lines(file))
+        self._check(rows.names, str(file))
+        for where, row in rows:
+            yield where, {name: row[column] for name, column in self._columns.items()}, self._unit
 
     def _check(self, there: Sequence[str], file: str) -> None:
         for name, column in self._columns.items():
@@ -236,7 +231,7 @@ def _levels(value: Any, where: str) -> list[Level]:
         pair = (one.get("price"), one.get("size")) if isinstance(one, dict) else one
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise InputError(where, one, "is no level: needs price and size")
-        levels.append(Level(_text(pair[0], where), _text(pair[1], where)))
+        levels.append(Level(amount_text(pair[0], where), amount_text(pair[1], where)))
     return levels
 
 
@@ -244,15 +239,8 @@ def _level(row: _Row, side: str, where: str) -> list[Level]:
     price, size = row[f"{side}_price"], row[f"{side}_size"]
     if price in (None, "") or size in (None, ""):
         return []  # nobody is there
-    return [Level(_text(price, f"{where} {side}_price"), _text(size, f"{where} {side}_size"))]
-
-
-def _text(value: Any, where: str) -> str:
-    """Return a number as plain text; of a float its shortest, which is what was meant."""
-    try:
-        number = Decimal(str(value))
-    except ArithmeticError:
-        raise InputError(where, value, "is no number") from None
-    if not number.is_finite() or number < 0 or number.adjusted() > 30:
-        raise InputError(where, value, "is no price or size")
-    return format(number, "f")
+    return [
+        Level(
+            amount_text(price, f"{where} {side}_price"), amount_text(size, f"{where} {side}_size")
+        )
+    ]

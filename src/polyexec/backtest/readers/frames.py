@@ -234,23 +234,21 @@ def _open(line: bytes, where: str, layout: Layout) -> tuple[int, bytes | None]:
         return 0, line
     try:
         if layout.is_pair:
-            time, frame = _raw_items.decode(line)
+            time, raw = _raw_items.decode(line)
         else:
             fields = _raw_fields.decode(line)
-            time = fields[layout.time_key]
-            frame = fields.get(layout.frame_key, msgspec.Raw(b"null"))
-        time_ns = parse_time_ns(_number(time), where, unit=layout.unit)
-    except (msgspec.MsgspecError, KeyError, ValueError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
+            time, raw = fields[layout.time_key], fields.get(layout.frame_key, msgspec.Raw(b"null"))
+        frame = bytes(raw)
+        if frame[:1] == b'"':
+            frame = msgspec.json.decode(frame, type=str).encode()
+        value = _number(time)
+    except (msgspec.MsgspecError, KeyError, ValueError):
         problem = "is not of the layout of the first line: mixed formats, or damage"
         raise InputError(where, line[:40], problem) from None
+    time_ns = parse_time_ns(value, where, unit=layout.unit)
     if not layout.frame_key and not layout.is_pair:
         return time_ns, line
-    text = bytes(frame)
-    if text[:1] == b'"':
-        return time_ns, msgspec.json.decode(text, type=str).encode()
-    return time_ns, None if text == b"null" else text
+    return time_ns, None if frame == b"null" else frame
 
 
 def _number(raw: msgspec.Raw) -> Any:

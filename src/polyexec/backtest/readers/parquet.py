@@ -1,6 +1,6 @@
 """Parquet files, read by row group with the filter pushed down."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -116,7 +116,12 @@ class ParquetRows:
         wanted = list(dict.fromkeys([*columns, *where, *([matching[0]] if matching else ())]))
         for group in range(self._file.metadata.num_row_groups):
             rows = self._file.metadata.row_group(group).num_rows
-            if self._may_hold(group, where):
+            try:
+                may_hold = self._may_hold(group, where)
+            except UnicodeDecodeError as error:  # of names and statistics
+                problem = f"is damaged: {error}"
+                raise InputError(self.name, f"row group {group}", problem) from None
+            if may_hold:
                 self.groups_read += 1
                 for row, values in self._read_group(group, wanted, columns, where, matching):
                     yield start + row, values
@@ -137,22 +142,32 @@ class ParquetRows:
         while True:
             try:
                 batch = next(batches, None)
-            except (self._pa.ArrowException, OSError) as error:
+                found = None if batch is None else self._convert(batch, columns, where, matching)
+            except (self._pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 problem = f"is damaged: {error}"
                 raise InputError(self.name, f"row group {group}", problem) from None
-            if batch is None:
+            if found is None:
                 return
-            rows: Sequence[int] = range(start, start + batch.num_rows)
+            for row, values in found:
+                yield start + row, values
             start += batch.num_rows
-            mask = self._mask(batch, where, matching)
-            if mask is not None:
-                kept = self._pa.compute.indices_nonzero(mask)
-                rows = [rows[index] for index in kept.to_pylist()]
-                if not rows:
-                    continue
-                batch = batch.take(kept)
-            parts = [self._plain(batch.column(column)) for column in columns]
-            yield from zip(rows, zip(*parts, strict=True), strict=True)
+
+    def _convert(
+        self,
+        batch: Any,
+        columns: Sequence[str],
+        where: Mapping[str, Collection[str]],
+        matching: tuple[str, str] | None,
+    ) -> Iterable[tuple[int, tuple[Any, ...]]]:
+        """Return (row of the batch, values) of the rows that pass."""
+        rows: Sequence[int] = range(batch.num_rows)
+        mask = self._mask(batch, where, matching)
+        if mask is not None:
+            kept = self._pa.compute.indices_nonzero(mask)
+            rows = kept.to_pylist()
+            batch = batch.take(kept)
+        parts = [self._plain(batch.column(column)) for column in columns]
+        return zip(rows, zip(*parts, strict=True), strict=True)
 
     def _mask(
         self,
@@ -206,8 +221,5 @@ class ParquetRows:
 
 def _as_text(value: Any) -> str | None:
     if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return None
+        return value.decode()
     return value if isinstance(value, str) else None

@@ -119,7 +119,7 @@ def _records(lines: Lines) -> Iterator[FrameRecord]:
             raise torn
         try:
             yield decoder.decode(line)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             torn = InputError(lines.where, line[:40], f"is no recorded line: {error}")
     # The last line may be torn; in front of others it is damage.
     lines.is_cut = lines.is_cut or torn is not None

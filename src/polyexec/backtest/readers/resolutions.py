@@ -1,7 +1,7 @@
 """How markets ended, from Gamma's market objects."""
 
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,7 +137,7 @@ def _pays(market: dict[str, Any], where: str) -> list[int] | None:
         return None
     try:
         prices = [Decimal(str(one)) for one in _listed(market, "outcomePrices", where)]
-    except InvalidOperation:
+    except ArithmeticError:
         raise InputError(where, market["outcomePrices"], "are no prices") from None
     # A market can be closed to trading and still be priced: those are no payments yet.
     if sum(prices) != 1 or any(price not in _PAYS for price in prices):

@@ -1,7 +1,7 @@
 """Times as recorders write them, as unix nanoseconds."""
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from polyexec.errors import InputError
@@ -50,9 +50,9 @@ def _number_ns(value: Any, unit: str) -> int | None:
         return None
     try:
         number = Decimal(str(value) if isinstance(value, float) else value)
-    except InvalidOperation:
-        return None
-    if not number.is_finite() or abs(number) >= 10**21:
+        if not number.is_finite() or number.adjusted() > 20:
+            return None
+    except ArithmeticError:
         return None
     return int(number * _SCALE[unit or _unit_of(number)])
 

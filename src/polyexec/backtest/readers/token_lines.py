@@ -5,13 +5,14 @@ from pathlib import Path
 
 import msgspec
 
+from polyexec.backtest.readers.fields import side_text
 from polyexec.backtest.readers.lines import Lines, as_path
 from polyexec.backtest.readers.tally import Tally
 from polyexec.backtest.readers.times import parse_time_ns
 from polyexec.backtest.stream import Coverage, Stamped, Truth
 from polyexec.core.market_events import BookEvent, LastTradePrice, Level
 from polyexec.errors import InputError
-from polyexec.parsing import parse_side, parse_token_id
+from polyexec.parsing import parse_token_id
 
 __all__ = ["TokenLines"]
 
@@ -95,7 +96,7 @@ class TokenLines:
             timestamp=time_ms,
             price=line.price,
             size=line.size,
-            side=None if line.side is None else str(parse_side(line.side.upper())),
+            side=None if line.side is None else side_text(line.side, where),
         )
 
 
@@ -104,7 +105,7 @@ def _read(lines: Lines) -> Iterator[_Line]:
     for text in lines:
         try:
             line = decoder.decode(text)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             problem = f"is neither a book nor a trade: {error}"
             raise InputError(lines.where, text[:40], problem) from None
         if line.price is None and line.bids is None and line.asks is None:

@@ -1,14 +1,13 @@
 """Trades of the Data API: JSON pages, lines and CSV."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from polyexec.backtest.readers.fields import CsvRows, amount_text, side_text
 from polyexec.backtest.readers.lines import Lines, list_files, read_document
 from polyexec.backtest.readers.sorting import Sorter
 from polyexec.backtest.readers.tally import Tally
@@ -17,8 +16,7 @@ from polyexec.backtest.stream import Coverage, Stamped, Truth
 from polyexec.core.answers import decode_json
 from polyexec.core.market_events import LastTradePrice
 from polyexec.errors import InputError
-from polyexec.numbers import to_micro
-from polyexec.parsing import parse_side, parse_token_id
+from polyexec.parsing import parse_token_id
 
 __all__ = ["DataApiTrades"]
 
@@ -137,25 +135,13 @@ def _parse(item: Any, where: str, page: int) -> tuple[int, _Trade]:
         page,
         parse_token_id(item["asset"], f"{where} asset"),
         str(item.get("conditionId") or ""),
-        str(parse_side(str(item["side"]).upper())),
-        _text(item["price"], f"{where} price"),
-        _text(item["size"], f"{where} size"),
+        side_text(item["side"], where),
+        amount_text(item["price"], f"{where} price"),
+        amount_text(item["size"], f"{where} size"),
         str(item.get("transactionHash") or ""),
         str(item.get("proxyWallet") or ""),
     )
     return parse_time_ns(item["timestamp"], f"{where} timestamp"), trade
-
-
-def _text(value: Any, field: str) -> str:
-    """Return a number as a text without an exponent, checked for being one."""
-    text = format(value, "f") if isinstance(value, Decimal) else str(value)
-    try:
-        # Prices of the Data API are quotients: finer than a micro-dollar, and only to look at.
-        number = Decimal(text)
-        to_micro(round(number, 6), field)
-    except ArithmeticError:
-        raise InputError(field, value, "is no number") from None
-    return text
 
 
 def _items(files: Iterable[Path]) -> Iterator[tuple[str, int, Any]]:
@@ -187,10 +173,8 @@ def _page(value: Any, where: str, page: int) -> Iterator[tuple[str, int, Any]]:
 
 
 def _rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    lines = Lines(file)
-    reader = csv.DictReader(line.decode("utf-8", "replace") for line in lines)
-    missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+    rows = CsvRows(Lines(file))
+    missing = [name for name in _NEEDED if name not in rows.names]
     if missing:
         raise InputError(f"{file}:1", missing, "are columns that are missing: wrong schema")
-    for row in reader:
-        yield lines.where, row
+    yield from rows
