@@ -149,6 +149,10 @@ class FrameLines:
         if not events or any(isinstance(event, Unreadable) for event in events):
             raise InputError(where, line[:40], "is no market event, as the lines before are")
         if not layout.time_key and not layout.is_pair:
+            if all(map(_is_dated_resolution, events)):
+                # It waits for its own time, which may be long after that of its neighbours.
+                yield Stamped(received_ns=self._tally.now_ns, frame=frame)
+                return
             time_ns = self._exchange_ns(events, is_list=frame.lstrip()[:1] == b"[")
         hole = self._tally.admit(time_ns, where)
         if hole is not None:
@@ -175,7 +179,7 @@ class FrameLines:
             is_answer = isinstance(event, BookEvent) and (
                 is_list or event.asset_id not in self._tally.tokens
             )
-            if time_ms < 0 or (now_ms and isinstance(event, MarketResolved)):
+            if time_ms < 0 or isinstance(event, MarketResolved):
                 continue
             times.append(max(time_ms, now_ms) if is_answer else time_ms)
         return max(times, default=now_ms) * _MS_NS
@@ -189,6 +193,10 @@ class FrameLines:
         if _HARMLESS.search(words):
             return False
         raise InputError(where, line[:40], "holds no frame, as the lines before do: mixed formats")
+
+
+def _is_dated_resolution(event: MarketEvent) -> bool:
+    return isinstance(event, MarketResolved) and parse_time_ms(event.timestamp) > 0
 
 
 def find_layout(line: bytes, where: str) -> Layout:
