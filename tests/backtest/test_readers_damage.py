@@ -1,6 +1,8 @@
 """Whatever stands in a file, it is read or refused by name: no other exception comes out."""
 
 import json
+import pickle
+import sys
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from polyexec.backtest import open_source
-from polyexec.errors import InputError
+from polyexec.errors import ConfigError, InputError
 from tests.backtest import test_readers as frames
 from tests.backtest import test_readers_pmxt as pmxt
 from tests.backtest import test_readers_tables as tables
@@ -85,6 +87,33 @@ NAMES = """
     market-1-0.jsonl envelopes.jsonl pairs.jsonl frames.jsonl capture.json books.jsonl trades.jsonl
     history.json markets.jsonl ticks.csv ticks.parquet v1.parquet v2.parquet
 """
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_a_source_can_be_sent_to_another_process_and_read_again(name: str, tmp_path: Path) -> None:
+    data, options = samples(tmp_path)[name]
+    path = tmp_path / name
+    path.write_bytes(data)
+    source = open_source(path, **options)
+    events = list(source.events())
+    again = pickle.loads(pickle.dumps(source))
+    assert list(again.events()) == list(source.events()) == events
+    assert again.coverage() == source.coverage()
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [("pyarrow", "v2.parquet"), ("zstandard", "frames.jsonl")]
+)
+def test_a_package_that_is_not_installed_is_named(
+    package: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(frames.PACKERS[".zst"](samples(tmp_path)[name][0]))
+    if package == "pyarrow":
+        path.write_bytes(samples(tmp_path)[name][0])
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"{package} is not installed: pip install 'polyexec\[b"):
+        open_source(path)
 
 
 CASES = [

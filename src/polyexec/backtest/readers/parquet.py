@@ -142,12 +142,12 @@ class ParquetRows:
         while True:
             try:
                 batch = next(batches, None)
-                found = None if batch is None else self._convert(batch, columns, where, matching)
+                if batch is None:
+                    return
+                found = self._convert(batch, columns, where, matching)
             except (self._pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 problem = f"is damaged: {error}"
                 raise InputError(self.name, f"row group {group}", problem) from None
-            if found is None:
-                return
             for row, values in found:
                 yield start + row, values
             start += batch.num_rows
