@@ -137,6 +137,7 @@ def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
         lambda ms, frame: {"receivedAt": f"2026-09-22T00:00:00.{ms:03}Z", "payload": [frame]},
         lambda ms, frame: {"t": (DAY + ms) * 1000, "raw_frame": json.dumps([frame])},
         lambda ms, frame: frame | {"local_timestamp": str(DAY + ms)},
+        lambda ms, frame: {"time": DAY + ms, "event": frame, "msg": "open"},
         lambda ms, frame: [(DAY + ms) / 1000, frame],
         lambda ms, frame: [str(DAY + ms), json.dumps(frame)],
     ],
@@ -205,6 +206,7 @@ def test_a_little_late_stands_where_it_is_and_is_told(tmp_path: Path) -> None:
         ([{"ts": "soon", "raw": book(5)}], ":1='soon': is no time"),
         ([{"ts": DAY, "raw": book(5)}, "torn{"], ":2=.*layout of the first line"),
         ([{"a": 1}], ":1=.*neither a recording nor a market-channel frame"),
+        ([{"ts": DAY, "event": "open"}], ":1=.*neither a recording nor a market-channel frame"),
         ([own(5, book(5)), {"a": 1}, own(6)], ":2=.*is no recorded line"),
     ],
 )

@@ -219,7 +219,7 @@ def find_layout(line: bytes, where: str) -> Layout:
     if "event_type" in fields:
         return _timed(fields, _OWN_TIMES, "")
     for key in _FRAME_KEYS:
-        if key in fields and bytes(fields[key])[:1] in (b"[", b"{", b'"'):
+        if key in fields and bytes(fields[key]).lstrip(b'"')[:1] in (b"[", b"{"):
             layout = _timed(fields, _TIMES, key)
             if layout.time_key:
                 return layout
