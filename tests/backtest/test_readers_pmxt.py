@@ -229,6 +229,14 @@ def test_a_missing_hour_is_a_gap_and_an_hour_without_the_token_is_not(tmp_path: 
     assert told.is_partial
 
 
+def test_a_row_behind_its_hour_does_not_make_the_next_one_there(tmp_path: Path) -> None:
+    write(tmp_path / name(0), [row(9, 0), row(HOUR + 3, 0)])
+    write(tmp_path / name(2), [row(2 * HOUR + 1, 0)])
+    source = open_source(tmp_path)
+    assert seen(source) == [(9, "1"), (HOUR + 3, "1"), (HOUR + 3, "gap"), (2 * HOUR + 1, "1")]
+    assert source.coverage().missing_hours == ("2026-04-14T08",)
+
+
 def test_an_hour_has_one_file(tmp_path: Path) -> None:
     write(tmp_path / "v1" / name(0), [row_v1(1, 0)], schema=V1)
     write(tmp_path / "v2" / name(0), [row(1, 0)])

@@ -143,7 +143,7 @@ class Pmxt:
                 with sorter:
                     for number, time_ns, event in self._read(rows):
                         sorter.add(time_ns, number, event)
-                    yield from self._stamped(sorter, rows.name)
+                    yield from self._stamped(sorter, rows.name, hour)
             finally:
                 rows.close()
         if self._ignored:
@@ -153,11 +153,11 @@ class Pmxt:
         """Return what there was of it until now."""
         return self._tally.coverage()
 
-    def _stamped(self, sorter: Sorter[PmxtEvent], name: str) -> Iterator[Stamped]:
+    def _stamped(self, sorter: Sorter[PmxtEvent], name: str, hour: int) -> Iterator[Stamped]:
         tally = self._tally
         held: Stamped | None = None
         for time_ns, number, event in sorter.drain():
-            hole = tally.admit(time_ns, f"{name}:row {number}")
+            hole = tally.admit(time_ns, f"{name}:row {number}", hour=hour)
             if held is not None and (hole is not None or not _join(held, event, tally.now_ns)):
                 yield held
                 held = None

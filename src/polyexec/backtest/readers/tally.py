@@ -44,8 +44,13 @@ class Tally:
         self._broken_days: set[int] = set()
         self._truncated: list[str] = []
 
-    def admit(self, time_ns: int, where: str, *, late_ns: int = LATE_NS) -> Stamped | None:
+    def admit(
+        self, time_ns: int, where: str, *, late_ns: int = LATE_NS, hour: int = -1
+    ) -> Stamped | None:
         """Take the time of a record: :attr:`now_ns` is when it counts as received.
+
+        ``hour`` is the hour since 1970 that it belongs to, where its file says so: a record that
+        came a moment after the hour does not make the next one there.
 
         Returns
         -------
@@ -68,14 +73,13 @@ class Tally:
             self.late += 1
             self._latest_ns = max(self._latest_ns, self.now_ns - time_ns)
             time_ns = self.now_ns
+        hour = time_ns // HOUR_NS if hour < 0 else hour
+        hole = None if hour == self._newest_hour else self.mark_hour(hour)
         self.now_ns = time_ns
         self.records += 1
         if self._first_ns is None:
             self._first_ns = time_ns
-        hour = time_ns // HOUR_NS
-        if hour == self._newest_hour:
-            return None
-        return self.mark_hour(hour)
+        return hole
 
     def mark_hour(self, hour: int) -> Stamped | None:
         """Note that there is something of an hour; return the gap where hours before it miss."""
@@ -84,7 +88,7 @@ class Tally:
         self._newest_hour = max(last, hour)
         if not self._voids or last < 0 or hour <= last + 1:
             return None
-        return self.gap((last + 1) * HOUR_NS)
+        return self.gap(max(self.now_ns, (last + 1) * HOUR_NS))
 
     def gap(self, time_ns: int, tokens: Iterable[str] = ()) -> Stamped:
         """Return a gap, counted."""
