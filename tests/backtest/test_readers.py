@@ -112,7 +112,7 @@ def test_a_damaged_member_is_told_with_its_line(suffix: str, tmp_path: Path) -> 
 
 
 def test_a_cut_zst_is_told(tmp_path: Path) -> None:
-    path = write(tmp_path / "frames.jsonl.zst", *[book(n, hash=str(n) * 99) for n in range(99)])
+    path = write(tmp_path / "frames.jsonl.zst", *[book(n, hash=str(n) * 99) for n in range(999)])
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match=r"frames.jsonl.zst=\d+: lines, then .* \(truncated\)"):
         times(open_source(path))
@@ -339,6 +339,20 @@ def test_a_torn_end_of_our_own_is_read_and_told(tmp_path: Path) -> None:
     assert told.truncated == (str(whole),)
     assert f"{whole} ends in the middle" in told.detail
     assert told.is_partial
+
+
+def test_a_recorder_that_was_killed_at_once_leaves_a_file_of_no_line(tmp_path: Path) -> None:
+    write(tmp_path / "market-1-0.jsonl.gz", own(1, book(1)))
+    begun = gzip.compress(text(own(2, book(2))))
+    (tmp_path / "market-1-1.jsonl.gz").write_bytes(b"")
+    (tmp_path / "market-1-2.jsonl.gz").write_bytes(begun[:12])
+    (tmp_path / "market-1-3.jsonl.gz").write_bytes(begun[:-30])
+    source = open_source(tmp_path)
+    assert kinds(source) == ["event", "gap", "gap"]
+    cut = [Path(name).name for name in source.coverage().truncated]
+    assert cut == ["market-1-2.jsonl.gz", "market-1-3.jsonl.gz"]
+    with pytest.raises(InputError, match=r"market-1-1.jsonl.gz=0: whole records are in it"):
+        open_source(tmp_path / "market-1-1.jsonl.gz")
 
 
 # --- look-ahead ---------------------------------------------------------------------------------

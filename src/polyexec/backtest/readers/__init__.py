@@ -85,15 +85,18 @@ def open_source(path: Path | str, *, format: str | None = None, **options: Any) 
 def _find_format(path: Path | str) -> str:
     found: dict[str, Path] = {}
     for file in list_files(path):
-        found.setdefault(_format_of(file), file)
+        # A recorder that was killed at once leaves a file without a whole line.
+        if first := head(file):
+            found.setdefault(_format_of(file, first), file)
+    if not found:
+        raise InputError(str(path), 0, "whole records are in it: empty, or truncated")
     if len(found) > 1:
         told = ", ".join(f"{name} ({file.name})" for name, file in found.items())
         raise InputError(str(path), len(found), f"formats in it: {told}; open them one by one")
     return next(iter(found))
 
 
-def _format_of(file: Path) -> str:
-    first = head(file)
+def _format_of(file: Path, first: bytes) -> str:
     if first == b"PAR1":
         rows = ParquetRows(file)
         try:

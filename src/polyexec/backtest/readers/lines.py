@@ -37,6 +37,8 @@ class Lines:
         self.number = 0
         """Of the last line."""
         self.is_cut = False
+        self.is_torn = False
+        """The last line has no end, since the file ends in the middle."""
         self._path = path
         self._may_be_cut = may_be_cut
 
@@ -48,7 +50,7 @@ class Lines:
         InputError
             The file cannot be read, is damaged, or is no file of lines; names file and line.
         """
-        self.number, self.is_cut = 0, False
+        self.number, self.is_cut, self.is_torn = 0, False, False
         begun, size = [b""], 0  # the line that has begun, in parts: adding them up is quadratic
         for block in self._blocks():
             first, *whole = block.split(b"\n")
@@ -70,6 +72,7 @@ class Lines:
             raise InputError(self.name, self.number, problem)
         if rest := rest.strip():
             self.number += 1
+            self.is_torn = self.is_cut
             yield rest
 
     @property
@@ -146,7 +149,11 @@ def head(path: Path) -> bytes:
                 return b"PAR1"
     except OSError as error:
         raise InputError(str(path), error.strerror, "so it cannot be read") from None
-    return next((line for line in Lines(path, may_be_cut=True) if line not in KEEP_ALIVE), b"")
+    lines = Lines(path, may_be_cut=True)
+    for line in lines:
+        if line not in KEEP_ALIVE:
+            return b"" if lines.is_torn else line
+    return b""
 
 
 def read_document(path: Path) -> Any:
