@@ -27,7 +27,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm backtest-scale clean faults
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm backtest-scale clean faults backtest-memory
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -123,6 +123,9 @@ engine-storm: $(DEV) ## Hold the evaluator against exact fractions on random boo
 
 backtest-scale: $(DEV) ## Show what groups cost a backtest per event, and what a second process saves
 	@$(PY) -m benchmarks.backtest_scale $(ARGS)
+
+backtest-memory: $(DEV) ## Replay recordings of two sizes and see that memory stays: ARGS="--mib 10240"
+	@$(PY) -m tests.backtest.memory $(ARGS)
 
 clean: ## Remove everything that was built or installed here
 	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate .mutation build dist docs/_build src/*.egg-info

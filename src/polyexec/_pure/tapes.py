@@ -51,6 +51,8 @@ class Kind(IntEnum):
     """The book of ``token`` is void; -1: all."""
     RESOLUTION = 6
     """``token`` pays ``size_micro`` micro-dollars a share."""
+    MID = 7
+    """``size_micro`` is one price of ``token``, in micro-dollars, at which nobody has offered."""
 
 
 class Stop(IntEnum):

@@ -7,40 +7,64 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from polyexec.backtest.recordings import FrameLines, Recording, open_source
+    from polyexec.backtest.readers import (
+        Columns,
+        DataApiTrades,
+        FrameLines,
+        Pmxt,
+        PriceHistory,
+        Recording,
+        Resolutions,
+        TokenLines,
+        open_source,
+    )
     from polyexec.backtest.report import LegRow, Report, TradeRow
     from polyexec.backtest.runner import run, sweep
-    from polyexec.backtest.stream import Coverage, Source, Stamped
+    from polyexec.backtest.stream import Coverage, Source, Stamped, merge
     from polyexec.backtest.tape import Tape, cache
 
 __all__ = [
+    "Columns",
     "Coverage",
+    "DataApiTrades",
     "FrameLines",
     "LegRow",
+    "Pmxt",
+    "PriceHistory",
     "Recording",
     "Report",
+    "Resolutions",
     "Source",
     "Stamped",
     "Tape",
+    "TokenLines",
     "TradeRow",
     "cache",
+    "merge",
     "open_source",
     "run",
     "sweep",
 ]
 
 _HOME = {
+    "Columns": "readers",
     "Coverage": "stream",
-    "FrameLines": "recordings",
+    "DataApiTrades": "readers",
+    "FrameLines": "readers",
     "LegRow": "report",
-    "Recording": "recordings",
+    "Pmxt": "readers",
+    "PriceHistory": "readers",
+    "Recording": "readers",
     "Report": "report",
+    "Resolutions": "readers",
     "Source": "stream",
     "Stamped": "stream",
     "Tape": "tape",
     "TradeRow": "report",
     "cache": "tape",
-    "open_source": "recordings",
+    "TokenLines": "readers",
+    "merge": "stream",
+    "open_source": "readers",
     "run": "runner",
     "sweep": "runner",
 }

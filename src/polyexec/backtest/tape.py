@@ -10,14 +10,14 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
 from polyexec._impl import plain_scaled
 from polyexec._pure.prices import STATES_NOTHING
 from polyexec._pure.tapes import COLUMNS, Kind
-from polyexec.backtest.stream import Coverage, Source, Stamped, merge
+from polyexec.backtest.stream import Coverage, Source, Stamped, Truth, merge
 from polyexec.core.market_events import (
     BookEvent,
     LastTradePrice,
@@ -55,7 +55,7 @@ class _About(msgspec.Struct):
 
     format: int
     tokens: list[str]
-    truth: str
+    truth: Truth
     coverage: Coverage
     made_of: list[tuple[str, int, int]]
     """Name, size and time of change of every file."""
@@ -82,7 +82,7 @@ class Tape:
         about = _read_about(self._path)
         self.tokens: tuple[str, ...] = tuple(about.tokens)
         """The token of each number in its rows."""
-        self.truth = about.truth
+        self.truth: Truth = about.truth
         self.first_ns = about.first_ns
         self.last_ns = about.last_ns
         self.made_of = tuple(map(tuple, about.made_of))
@@ -160,6 +160,9 @@ class Tape:
             return Stamped(
                 received_ns=received_ns, kind="resolution", tokens=(token,), pays_micro=sizes[row]
             ), row + 1
+        if kind == Kind.MID:
+            mid = _plain(sizes[row], 6)
+            return Stamped(received_ns=received_ns, kind="mid", tokens=(token,), mid=mid), row + 1
         if kind == Kind.TICK:
             event = TickSizeChange(
                 asset_id=token, new_tick_size=_plain(prices[row], 4), timestamp=timestamp
@@ -229,7 +232,7 @@ def write_tape(sources: Sequence[Source], path: Path | str) -> Tape:
                 _About(
                     format=FORMAT,
                     tokens=[],
-                    truth=", ".join(dict.fromkeys(one.truth for one in sources)),
+                    truth=_truth(sources),
                     coverage=told[0] if len(told) == 1 else _together(sources, told),
                     made_of=stamps,
                     first_ns=0,
@@ -248,10 +251,33 @@ def write_tape(sources: Sequence[Source], path: Path | str) -> Tape:
 
 def _together(sources: Sequence[Source], told: Sequence[Coverage]) -> Coverage:
     pairs = list(zip(sources, told, strict=True))
+    known = [one for one in told if one.first_ns is not None]
+
+    def joined(field: str) -> tuple[str, ...]:
+        return tuple(sorted({text for one in told for text in getattr(one, field)}))
+
     return Coverage(
         is_partial=any(one.is_partial for one in told),
         detail="; ".join(f"{source.name}: {one.detail}" for source, one in pairs if one.detail),
+        truth=_truth(sources),
+        records=sum(one.records for one in told),
+        duplicates=sum(one.duplicates for one in told),
+        late=sum(one.late for one in told),
+        gaps=sum(one.gaps for one in told),
+        first_ns=min((one.first_ns or 0 for one in known), default=None),
+        last_ns=max((one.last_ns or 0 for one in known), default=None),
+        hours=joined("hours"),
+        missing_hours=joined("missing_hours"),
+        partial_days=joined("partial_days"),
+        tokens=joined("tokens"),
+        truncated=joined("truncated"),
     )
+
+
+def _truth(sources: Sequence[Source]) -> Truth:
+    """Return the most that any of the sources knows."""
+    known = {one.truth for one in sources}
+    return next((one for one in get_args(Truth) if one in known), "L2")
 
 
 def _stamps(source: Source) -> Iterator[tuple[str, int, int]]:
@@ -290,6 +316,12 @@ class _Writer:
         elif one.kind == "resolution":
             for token in one.tokens:
                 self._pays(received_ns, token, one.pays_micro)
+        elif one.kind == "mid":
+            for token in one.tokens:
+                mid_micro = plain_scaled(one.mid, 6)
+                self._row(
+                    received_ns, kind=Kind.MID, token=self._number(token), size_micro=mid_micro
+                )
         elif one.frame is not None:
             for event in decode_frame(one.frame):
                 self._event(received_ns, event)
