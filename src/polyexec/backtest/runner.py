@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor as Pool
 from itertools import chain
 from typing import Any, Protocol, TypeAlias
 
@@ -11,8 +10,10 @@ import msgspec
 
 from polyexec.account import build_signer
 from polyexec.backtest.loop import VirtualClock, VirtualLoop, run_virtual
+from polyexec.backtest.progress import Advance, Progress, shown
 from polyexec.backtest.replay import Books, ReplayedMarket, ReplayedVenue
 from polyexec.backtest.report import LegRow, Report, TradeRow
+from polyexec.backtest.statement import Statement
 from polyexec.backtest.stream import Source, Stamped, merge
 from polyexec.config import ExecutorConfig
 from polyexec.core.forms import Form
@@ -26,13 +27,18 @@ from polyexec.results import TradeResult
 from polyexec.signals import ArbSignal, Signal
 from polyexec.submission import Submission
 
-__all__ = ["Stop", "Strategy", "run", "sweep"]
+__all__ = ["NoBooksError", "Stop", "Strategy", "run"]
 
 _OPENING_MS = 10_000  # the executor opens before the first event
 _SETTLING_MS = 60_000
+_TOLD_EVERY = 1_000  # events, for who wants to know the progress
 
 Strategy: TypeAlias = Callable[[Books, int], Signal | Iterable[Signal] | None]
 """Called with the books and unix milliseconds whenever a book has changed."""
+
+
+class NoBooksError(InputError):
+    """The data have no snapshot of any book that the forms name."""
 
 
 class Stop(Protocol):
@@ -53,6 +59,7 @@ def run(
     latency_ms: tuple[int, int] = (20, 20),
     seed: int = 0,
     stop: Stop | None = None,
+    progress: Progress = False,
 ) -> Report:
     """Replay recordings through the live code and report what would have traded.
 
@@ -75,6 +82,8 @@ def run(
         Of the account; nothing else is random.
     stop : object with ``is_set``, or None
         Ends the run early with a report that says so, as Ctrl-C does.
+    progress : bool or callable
+        True: a bar of tqdm over the events. A callable gets how many are done, and None.
 
     Raises
     ------
@@ -100,42 +109,14 @@ def run(
     if not isinstance(config, ExecutorConfig):
         config = ExecutorConfig(**{**(config or {}), "private_key": "1" * 64})
     job.prepare(config, to_micro(balance, "balance"), seed)
-    report = run_virtual(clock, job.play(chain((first,), events)))
+    with shown(progress, unit="event", label="backtest") as advance:
+        report = run_virtual(clock, job.play(chain((first,), events), advance))
     if not job.market.keeper.counts.books and not report.is_cancelled:
         names = [one.name for one in sources]
-        raise InputError("data", names, "has no snapshot of a book that the forms name")
+        raise NoBooksError("data", names, "has no snapshot of a book that the forms name")
     told = [(one.name, one.coverage()) for one in sources]
     partial = tuple(f"{name}: {one.detail or 'partial'}" for name, one in told if one.is_partial)
     return msgspec.structs.replace(report, partial=partial)
-
-
-def sweep(
-    grid: Iterable[Mapping[str, Any]],
-    data: Source | Sequence[Source],
-    *,
-    executor: Pool | None = None,
-    strategy: Strategy | str | None = None,
-    **common: Any,
-) -> list[Report]:
-    """Run once for each set of parameters; the reports come in the order of ``grid``.
-
-    Parameters
-    ----------
-    grid : iterable of mappings
-        Arguments of :func:`run`, which replace those in ``common``.
-    executor : concurrent.futures.Executor or None
-        Where the runs are done; sources, forms and strategy must pickle for processes.
-    """
-    jobs = [(strategy, data, {**common, **one}) for one in grid]
-    if executor is None:
-        return [_run_job(job) for job in jobs]
-    futures = [executor.submit(_run_job, job) for job in jobs]
-    return [future.result() for future in futures]
-
-
-def _run_job(job: tuple[Any, Any, dict[str, Any]]) -> Report:
-    strategy, data, arguments = job
-    return run(strategy, data, **arguments)
 
 
 class _Run:
@@ -159,7 +140,6 @@ class _Run:
         self._books = Books(self.market.table)
         self._builder = SignalBuilder()
         self._asked: list[tuple[int, Signal, Submission]] = []
-        self._pays: dict[str, int] = {}
         self._touched: list[int] = []
         self._events = 0
 
@@ -180,7 +160,7 @@ class _Run:
         self._balance_micro = balance_micro
         self._credentials = credentials
 
-    async def play(self, events: Iterator[Stamped]) -> Report:
+    async def play(self, events: Iterator[Stamped], advance: Advance) -> Report:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)  # noqa: S101
         address = build_signer(self._config).address
@@ -196,6 +176,13 @@ class _Run:
         first_ms = self._clock.now_ms + _OPENING_MS + 2 * sum(self._latency_ms)
         cancelled = False
         async with Executor(self._config, venue, clock=self._clock) as self._executor:
+            self._statement = Statement(
+                self._exchange.engine,
+                self._account,
+                bid_of=lambda token: self._books.top(token).best_bid_e4,
+                exposure=lambda: self._executor.risk.exposure_micro,
+            )
+            curve = self._statement.curve
             try:
                 for one in events:
                     if self._stop is not None and self._stop.is_set():
@@ -203,18 +190,23 @@ class _Run:
                         break
                     await loop.advance(one.received_ns // 1_000_000)
                     self._take(one)
+                    if self._clock.now_ms >= curve.due_ms:
+                        curve.sample(self._clock.now_ms)
+                    if not self._events % _TOLD_EVERY:
+                        advance(_TOLD_EVERY)
             except (KeyboardInterrupt, asyncio.CancelledError):
                 cancelled = True
             last_ms = self._clock.now_ms
             await loop.advance(last_ms + _SETTLING_MS)  # answers and follow-ups that are due
             results = [(ms, await submission) for ms, _, submission in self._asked]
+            advance(self._events % _TOLD_EVERY)
         self._exchange.audit()
         return self._report(results, first_ms, last_ms, cancelled)
 
     def _take(self, one: Stamped) -> None:
         self._events += 1
         if one.kind == "resolution":
-            self._pays.update(dict.fromkeys(one.tokens, one.pays_micro))
+            self._statement.resolve(one.tokens, one.pays_micro, self._clock.now_ms)
             return
         self.market.take(one)
         if self._exchange.engine.live:
@@ -255,22 +247,24 @@ class _Run:
         held = [
             (token, ledger.balance(self._account, token)) for token in self._exchange.engine.tokens
         ]
-        resolved = sum(
-            shares * self._pays[token] // 1_000_000 for token, shares in held if token in self._pays
-        )
+        pays = self._statement.pays
+        resolved = sum(shares * pays[token] // 1_000_000 for token, shares in held if token in pays)
         return Report(
             trades=tuple(trades),
             legs=tuple(legs),
             balance_before_micro=self._balance_micro,
             balance_micro=ledger.balance(self._account),
             resolved_micro=resolved,
-            unresolved=tuple((t, s) for t, s in held if s and t not in self._pays),
+            unresolved=tuple((t, s) for t, s in held if s and t not in pays),
             events=self._events,
             first_ms=first_ms,
             last_ms=last_ms,
             digest=digest,
             is_cancelled=cancelled,
             partial=(),
+            curve=self._statement.curve.finish(last_ms),
+            fills=self._statement.fills,
+            resolutions=self._statement.resolutions,
         )
 
 
@@ -287,6 +281,8 @@ def _trade_row(number: int, time_ms: int, result: TradeResult) -> TradeRow:
         cost_micro=result.cost_micro,
         expected_pnl_micro=result.expected_pnl_micro,
         at_risk_micro=result.at_risk_micro,
+        provisional_pnl_micro=result.provisional_pnl_micro,
+        follow_ups=len(result.follow_ups),
     )
 
 
