@@ -22,8 +22,8 @@ class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
     locked_micro: int
     """What the open positions have cost, fees in; they are open until their market resolves."""
     value_micro: int
-    """What the positions would bring at the recorded best bids, whatever depth is behind them; those
-    that have resolved, what they pay. A position without a bid is worth nothing."""
+    """Positions at the recorded best bids, whatever depth is behind them; those that have resolved,
+    what they pay. A position without a bid is worth nothing."""
     exposure_micro: int
     """What the executor counts as tied up in groups that are not closed."""
 

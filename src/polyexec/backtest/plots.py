@@ -129,7 +129,8 @@ def _money_panels(report: "Report") -> list[Panel]:
 def _expected(report: "Report") -> Panel:
     sent = sorted(report.sent, key=lambda one: one.finished_ms)
     times = tuple(one.finished_ms for one in sent)
-    whole = accumulate(one.expected_pnl_micro if one.is_whole else 0 for one in sent)
+    sets = {one.number for one in report.whole}
+    whole = accumulate(one.expected_pnl_micro if one.number in sets else 0 for one in sent)
     legged = {one.number for one in report.legged}
     losses = accumulate(
         max(0, -one.provisional_pnl_micro) if one.number in legged else 0 for one in sent
@@ -149,10 +150,11 @@ def _expected(report: "Report") -> Panel:
 def _groups(report: "Report") -> Panel:
     costs: Counter[str] = Counter()
     expected: Counter[str] = Counter()
+    sets = {one.number for one in report.whole}
     for one in report.sent:
         name = one.group_key or "no group"
         costs[name] += one.cost_micro
-        expected[name] += one.expected_pnl_micro if one.is_whole else 0
+        expected[name] += one.expected_pnl_micro if one.number in sets else 0
     names = tuple(name for name, _ in costs.most_common(_MOST_GROUPS))
     title = f"Cost and expected profit of the {len(names)} largest groups"
     return Panel(
@@ -208,14 +210,20 @@ def fragments(panels: list[Panel]) -> tuple[list[str], str]:
 
 def _plotly(panels: list[Panel]) -> Any:
     objects = library("plotly.graph_objects", "viz")
-    titles = [_safe(panel.title) for panel in panels]
+    # A panel that stands alone has its title above it, on the page.
+    is_alone = len(panels) == 1
+    titles = None if is_alone or not panels else [_safe(panel.title) for panel in panels]
     figure = library("plotly.subplots", "viz").make_subplots(
-        rows=max(1, len(panels)), cols=1, subplot_titles=titles or None
+        rows=max(1, len(panels)), cols=1, subplot_titles=titles
     )
     for row, panel in enumerate(panels, 1):
         for one in panel.series:
             name = _safe(one.name)
-            group = {"legendgroup": str(row), "legendgrouptitle_text": _safe(panel.title)}
+            group: dict[str, Any] = (
+                {}
+                if is_alone
+                else {"legendgroup": str(row), "legendgrouptitle_text": _safe(panel.title)}
+            )
             if panel.kind == "bars":
                 # A name that looks like a number or a date has to stay a name
                 texts = [_safe(str(each)) for each in one.x]
@@ -234,9 +242,9 @@ def _plotly(panels: list[Panel]) -> Any:
     figure.update_layout(
         height=_HEIGHT * max(1, len(panels)),
         template="plotly_white",
-        margin={"l": 70, "r": 20, "t": 50, "b": 50},
-        hovermode="x unified" if len(panels) == 1 and panels[0].kind != "bars" else "closest",
-        legend={"groupclick": "toggleitem"} if len(panels) > 1 else {"orientation": "h", "y": -0.2},
+        margin={"l": 70, "r": 20, "t": 30 if is_alone else 50, "b": 50},
+        hovermode="x unified" if is_alone and panels[0].kind != "bars" else "closest",
+        legend={"orientation": "h", "y": 1.15} if is_alone else {"groupclick": "toggleitem"},
     )
     return figure
 

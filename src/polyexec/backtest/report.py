@@ -52,6 +52,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(one for one in self.trades if not one.skipped)
 
     @property
+    def whole(self) -> tuple[TradeRow, ...]:
+        """Those that have traded complete sets and nothing else."""
+        traded = {leg.trade for leg in self.legs if leg.filled_micro}
+        return tuple(one for one in self.sent if one.is_whole and one.number in traded)
+
+    @property
     def skips(self) -> dict[str, int]:
         """How often each reason kept a signal from being sent."""
         return dict(Counter(one.skipped for one in self.trades if one.skipped))
@@ -77,7 +83,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def expected_pnl_micro(self) -> int:
         """What the groups pay that are whole, in every outcome, minus their cost: fees in."""
-        return sum(one.expected_pnl_micro for one in self.sent if one.is_whole)
+        return sum(one.expected_pnl_micro for one in self.whole)
 
     @property
     def turnover_micro(self) -> int:
@@ -140,7 +146,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             "events": self.events,
             "signals": len(self.trades),
             "sent": len(self.sent),
-            "whole": sum(one.is_whole for one in self.sent),
+            "whole": len(self.whole),
             "skips": dict(sorted(self.skips.items())),
             "fill_ratio": self.fill_ratio,
             "turnover_micro": self.turnover_micro,
@@ -231,7 +237,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         marked = self.marked_profit_micro
         rows = [
             ("events", str(self.events)),
-            ("signals", f"{len(self.trades)}, {len(self.sent)} sent"),
+            ("signals", f"{len(self.trades)}, {len(self.sent)} sent, {len(self.whole)} whole"),
             ("skipped", skips or "none"),
             ("fill ratio", f"{self.fill_ratio:.4f}"),
             ("fees", f"{_money(self.fees_micro)} ({self.fee_share:.4%} of turnover)"),

@@ -77,7 +77,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
 
     def table(self) -> list[tuple[str, ...]]:
         """Return a heading and a line per run, as people read them."""
-        lines = [
+        lines: list[tuple[str, ...]] = [
             (f"{self.parameter}, {self.unit}", "sent", "whole", "filled", "expected", "at bids")
         ]
         lines += [
@@ -183,7 +183,7 @@ def _row(value: float, report: Report) -> StudyRow:
         value=value,
         signals=len(report.trades),
         sent=len(report.sent),
-        whole=sum(one.is_whole for one in report.sent),
+        whole=len(report.whole),
         fill_ratio=report.fill_ratio,
         turnover_micro=report.turnover_micro,
         fees_micro=report.fees_micro,
