@@ -20,6 +20,8 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     """Above zero: bought; below: sold."""
     cost_micro: int
     """Collateral paid, fee in; below zero: received, after the fee."""
+    fee_micro: int = 0
+    """Taker fee in it, exact."""
 
 
 class Resolution(msgspec.Struct, frozen=True, kw_only=True):

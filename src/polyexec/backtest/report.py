@@ -88,12 +88,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def turnover_micro(self) -> int:
         """What was paid or received for shares, without fees."""
-        return sum(leg.paid_micro for leg in self.legs)
+        return sum(abs(fill.cost_micro - fill.fee_micro) for fill in self.fills)
 
     @property
     def fees_micro(self) -> int:
-        """Taker fees."""
-        return sum(leg.fee_micro for leg in self.legs)
+        """Taker fees as the exchange took them; a leg's own figure is the most that it can be."""
+        return sum(fill.fee_micro for fill in self.fills)
 
     @property
     def fee_share(self) -> float:

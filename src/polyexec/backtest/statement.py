@@ -118,12 +118,17 @@ class Statement:
                 changes[asset] = changes.get(asset, 0) + delta
         cost = -changes.pop(_MONEY, 0)
         tokens = [(token, shares) for token, shares in changes.items() if shares]
+        fee = trade.fee_micro if trade.taker.account == self._account else 0
         for number, (token, shares) in enumerate(tokens):
             # Two tokens: we met an order of our own, and who paid for which is a matter of taste.
             share = cost // (len(tokens) - number)
             cost -= share
             fill = Fill(
-                time_ms=trade.matched_ms, token_id=token, shares_micro=shares, cost_micro=share
+                time_ms=trade.matched_ms,
+                token_id=token,
+                shares_micro=shares,
+                cost_micro=share,
+                fee_micro=0 if number else fee,
             )
             self._fills.append(fill)
             self._tokens[token] = None
