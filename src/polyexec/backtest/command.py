@@ -137,11 +137,12 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, sign, text = pair.partition("=")
         name = name.strip().lower()
-        # The value is not shown: somebody may have put a key there.
+        # Never the value, and no name that is none: somebody may have put a key there.
+        shown = name if re.fullmatch("[a-z_]{1,40}", name) else "..."
         if not sign:
-            raise InputError("--set", name, "must be NAME=VALUE")
+            raise InputError("--set", shown, "must be NAME=VALUE")
         if name not in parameters:
-            raise InputError("--set", name, "is no setting; see docs/reference/config.md")
+            raise InputError("--set", shown, "is no setting; see docs/reference/config.md")
         if _NOT_HERE.fullmatch(name):
             raise InputError("--set", name, "is not used in a backtest: leave it out")
         if name in settings:
