@@ -65,6 +65,41 @@ def test_positions_are_valued_at_the_recorded_best_bids(plain: Report) -> None:
     assert plain.drawdown_micro == plain.balance_before_micro - plain.curve[-1].equity_micro
 
 
+def test_a_token_that_no_form_names_is_valued_by_its_twin() -> None:
+    form = next(one for one in forms() if one.strategy == "SELL_PARENT_BUY_CHILDREN")
+    token, twin = form.legs[0].token_id, form.legs[0].complement_token_id
+    common = {"size": 20, "order_type": "GTC", "tick_size": "0.001", "fee_rate": "0.07"}
+    sent: list[int] = []
+
+    def make_a_set(books, now_ms):
+        top = books.top(token)
+        if not top.best_ask_e4 or now_ms in sent or len(sent) == 2:
+            return None
+        sent.append(now_ms)
+        # First an order that rests below the asks, then its own counterpart.
+        resting = top.best_bid_e4 - 10
+        own = (token, resting) if len(sent) == 1 else (twin, 10_000 - resting)
+        leg = px.Leg(own[0], "BUY", px_price(own[1]), **common)
+        return px.LegsSignal([leg])
+
+    source = Recorded(rounds=5)
+    report = run(make_a_set, source, forms=[form], config=SETTINGS)
+    held = dict(report.unresolved)
+    assert held == {token: 20_000_000, twin: 20_000_000}
+    books = {
+        book["asset_id"]: book
+        for book in (json.loads(one.frame or b"") for one in source.events())
+        if book["asset_id"] in held
+    }
+    worth = sum(max(Decimal(level["price"]) for level in book["bids"]) for book in books.values())
+    assert len(books) == 2
+    assert report.curve[-1].value_micro == 20_000_000 * worth
+
+
+def px_price(price_e4: int) -> Decimal:
+    return Decimal(price_e4).scaleb(-4)
+
+
 def test_what_resolved_is_realised_over_the_time_it_was_locked() -> None:
     report = resolved(hours=10)
     capital = report.capital

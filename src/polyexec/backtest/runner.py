@@ -179,7 +179,7 @@ class _Run:
             self._statement = Statement(
                 self._exchange.engine,
                 self._account,
-                bid_of=lambda token: self._books.top(token).best_bid_e4,
+                bid_of=self._bid_of,
                 exposure=lambda: self._executor.risk.exposure_micro,
             )
             curve = self._statement.curve
@@ -215,6 +215,17 @@ class _Run:
         for slot in self._touched:
             self._look(slot)
         self._touched.clear()
+
+    def _bid_of(self, token: str) -> int:
+        """Return the recorded best bid; of a token that is not followed, by its twin's ask."""
+        table = self.market.table
+        slot = table.slot(token)
+        if slot >= 0:
+            return table.top(slot).best_bid_e4
+        market, which = self._exchange.engine.tokens[token]
+        twin = table.slot(market.token_ids[1 - which])
+        ask_e4 = 0 if twin < 0 else table.top(twin).best_ask_e4
+        return 10_000 - ask_e4 if ask_e4 else 0
 
     def _on_touched(self, slot: int) -> None:
         # Looked at after the keeper has returned: a strategy's mistake must not count as the feed's
