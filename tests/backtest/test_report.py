@@ -299,6 +299,21 @@ def test_browser_draws_every_plot_without_a_complaint(tmp_path: Path) -> None:
         marks = len(re.findall(r'class="(?:trace scatter|trace bars)', part))
         assert marks == len(panel.series), panel.title
     assert "<img src=" not in page.dom
+    # Nothing offers to send the trades of somebody to somebody else.
+    assert 'data-title="Zoom' in page.dom
+    assert "Share" not in re.sub(r"<script.*?</script>", "", page.dom, flags=re.DOTALL)
+
+
+@pytest.mark.slow
+def test_a_figure_of_its_own_does_not_offer_to_send_itself_away(
+    plain: Report, tmp_path: Path
+) -> None:
+    pytest.importorskip("plotly")
+    where = tmp_path / "figure.html"
+    plain.plot().write_html(where)
+    page = opened(where, tmp_path / "profile")
+    assert 'data-title="Zoom' in page.dom
+    assert "Share" not in re.sub(r"<script.*?</script>", "", page.dom, flags=re.DOTALL)
 
 
 @pytest.mark.slow

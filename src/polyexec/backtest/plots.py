@@ -22,6 +22,13 @@ __all__ = ["Panel", "Series", "draws_with", "fragments", "panels_of", "panels_of
 Kind: TypeAlias = Literal["steps", "line", "bars"]
 _MOST_GROUPS = 20
 _HEIGHT = 320
+# Newer versions offer to send the chart to a server of Plotly's: nobody's trades go there.
+_QUIET = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+}
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -201,7 +208,7 @@ def fragments(panels: list[Panel]) -> tuple[list[str], str]:
             full_html=False,
             include_plotlyjs=False,
             div_id=f"plot-{number}",
-            config={"displaylogo": False, "responsive": True},
+            config=_QUIET,
         )
         for number, panel in enumerate(panels)
     ]
@@ -238,10 +245,11 @@ def _plotly(panels: list[Panel]) -> Any:
             figure.add_trace(trace, row=row, col=1)
         kind = {"bars": "category"}.get(panel.kind, "date" if panel.is_time else "linear")
         figure.update_xaxes(row=row, col=1, type=kind, title_text=_safe(panel.x_title))
-        figure.update_yaxes(row=row, col=1, title_text=_safe(panel.unit), rangemode="normal")
+        figure.update_yaxes(row=row, col=1, title_text=_safe(panel.unit), tickformat=",~f")
     figure.update_layout(
         height=_HEIGHT * max(1, len(panels)),
         template="plotly_white",
+        modebar={"remove": ["sendChartToCloud", "sendDataToCloud"]},
         margin={"l": 70, "r": 20, "t": 30 if is_alone else 50, "b": 50},
         hovermode="x unified" if is_alone and panels[0].kind != "bars" else "closest",
         legend={"orientation": "h", "y": 1.15} if is_alone else {"groupclick": "toggleitem"},
