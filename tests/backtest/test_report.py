@@ -4,6 +4,8 @@ import builtins
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -200,6 +202,18 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
         bare().to_polars()
     with pytest.raises(px.UsageError, match=r"tqdm is not installed: pip install 'polyexec\[backt"):
         run(None, Recorded(), forms=forms(), config=SETTINGS, progress=True)
+
+
+def test_a_run_loads_no_library_that_it_does_not_need() -> None:
+    code = (
+        "import sys, polyexec.backtest as b; b.run, b.sweep, b.Report, b.sensitivity\n"
+        "names = {'pandas', 'polars', 'pyarrow', 'plotly', 'matplotlib', 'tqdm', 'distributed'}\n"
+        "print(sorted(names & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
 
 
 # --- plots and pages -------------------------------------------------------------------------
