@@ -17,7 +17,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     """Unix milliseconds of the match."""
     token_id: str
     shares_micro: int
-    """Above zero: bought; below: sold."""
+    """Above zero: bought; below: sold; 0: met an order of our own, and only the fee was paid."""
     cost_micro: int
     """Collateral paid, fee in; below zero: received, after the fee."""
     fee_micro: int = 0

@@ -118,6 +118,8 @@ class Statement:
                 changes[asset] = changes.get(asset, 0) + delta
         cost = -changes.pop(_MONEY, 0)
         tokens = [(token, shares) for token, shares in changes.items() if shares]
+        if cost and not tokens:
+            tokens = [(trade.taker.token_id, 0)]
         fee = trade.fee_micro if trade.taker.account == self._account else 0
         for number, (token, shares) in enumerate(tokens):
             # Two tokens: we met an order of our own, and who paid for which is a matter of taste.
