@@ -100,6 +100,11 @@ def _parser() -> argparse.ArgumentParser:
     trades.add_argument("--parquet", type=Path, help="write them to this file instead")
     trades.add_argument("--dotenv", type=Path, help="read settings from this file too")
     trades.set_defaults(run=_trades)
+    backtest = commands.add_parser(
+        "backtest", help="replay recordings through the live code and report what would have traded"
+    )
+    _add_backtest_arguments(backtest)
+    backtest.set_defaults(run=_backtest)
 
     build = commands.add_parser("build-info", help="which compiled parts and libraries are in use")
     build.set_defaults(run=_build_info)
@@ -116,6 +121,40 @@ def _add_order_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--neg-risk", action="store_true")
     parser.add_argument("--generation", default="2", choices=("1", "2", "3"))
     parser.add_argument("--dotenv", type=Path, help="read settings from this file too")
+
+
+def _add_backtest_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="recordings")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--forms", type=Path, help="what to evaluate: written by --save-forms")
+    given.add_argument(
+        "--metadata",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="find it in Gamma events and order book records, JSON or JSON lines",
+    )
+    parser.add_argument(
+        "--delay", help="with --metadata: suppose this of markets without a record: none, taker"
+    )
+    parser.add_argument("--overrides", default="", help="with --metadata: TOML corrections to it")
+    parser.add_argument("--save-forms", type=Path, help="write down what is evaluated")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the executor, as default_size=50; may be repeated",
+    )
+    parser.add_argument("--balance", default="10000", help="dollars at the start")
+    parser.add_argument("--latency", default="20,20", help="ms there, and back; or one for both")
+    parser.add_argument("--seed", type=int, default=0, help="of the account")
+    parser.add_argument("--latencies", help="run at these latencies too, as 0,50,200")
+    parser.add_argument("--sizes", help="run at these sizes too, as 10,50,200")
+    parser.add_argument("--processes", type=int, default=1, help="for --latencies and --sizes")
+    parser.add_argument("--progress", action="store_true", help="a bar; needs tqdm")
+    parser.add_argument("--html", type=Path, help="write a page with plots")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead")
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -247,6 +286,13 @@ def _trades(options: argparse.Namespace) -> int:
             print(trade.line())
     print(f"{len(trades)} trades")
     return 0
+
+
+def _backtest(options: argparse.Namespace) -> int:
+    """Needs no account and no network."""
+    from polyexec.backtest.command import run_command  # noqa: PLC0415  it loads what others do not
+
+    return run_command(options)
 
 
 def _build_info(options: argparse.Namespace) -> int:

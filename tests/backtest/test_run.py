@@ -1,60 +1,16 @@
 """A replay runs the live code: same digest, real fills, clear refusals."""
 
 import ast
-import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import polyexec as px
-from benchmarks import market
 from polyexec.backtest import run, sweep
-from polyexec.backtest.stream import Coverage, Stamped
+from tests.backtest.generated import SETTINGS, START_MS, Recorded, forms
 
-START_MS = 1_790_000_000_000
-
-
-class Recorded:
-    """Snapshots of a generated market in which one market in forty is out of line."""
-
-    name, truth = "generated", "L2"
-
-    def __init__(self, trios: int = 80, *, is_partial: bool = False, rounds: int = 2) -> None:
-        self.trios, self.is_partial, self.rounds = trios, is_partial, rounds
-
-    def events(self) -> Iterator[Stamped]:
-        books = market.watched(self.trios).books
-        for step in range(self.rounds):
-            now = START_MS + 1000 * step
-            for token, (bids, asks) in books.items():
-                event = {
-                    "event_type": "book",
-                    "asset_id": token,
-                    "timestamp": str(now),
-                    "tick_size": "0.001",
-                    "bids": _levels(bids),
-                    "asks": _levels(asks),
-                }
-                yield Stamped(received_ns=now * 10**6, frame=json.dumps(event).encode())
-
-    def coverage(self) -> Coverage:
-        return Coverage(is_partial=self.is_partial, detail="12 of 24 hours")
-
-
-def _levels(levels: list[tuple[int, int]]) -> list[dict[str, str]]:
-    return [
-        {"price": market.text(price, 4), "size": market.text(size, 6)} for price, size in levels
-    ]
-
-
-def forms() -> list:
-    return market.watched(80).forms
-
-
-SETTINGS = {"order_type": "FOK", "opportunity_timeout_ms": 0}
 CONFIG = px.ExecutorConfig(private_key="1" * 64, **SETTINGS)
 
 

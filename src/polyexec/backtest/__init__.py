@@ -7,6 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from polyexec.backtest.curve import CurvePoint
+    from polyexec.backtest.forms import forms_from_metadata, load_forms, save_forms
+    from polyexec.backtest.lots import Capital, Fill, Resolution
+    from polyexec.backtest.merging import merged
     from polyexec.backtest.readers import (
         Columns,
         DataApiTrades,
@@ -18,55 +22,81 @@ if TYPE_CHECKING:
         TokenLines,
         open_source,
     )
-    from polyexec.backtest.report import LegRow, Report, TradeRow
-    from polyexec.backtest.runner import run, sweep
+    from polyexec.backtest.report import LegRow, QueueRow, Report, TradeRow
+    from polyexec.backtest.runner import run
     from polyexec.backtest.stream import Coverage, Source, Stamped, merge
+    from polyexec.backtest.studies import Study, capacity, sensitivity
+    from polyexec.backtest.sweeping import sweep
     from polyexec.backtest.tape import Tape, cache
 
 __all__ = [
+    "Capital",
     "Columns",
     "Coverage",
+    "CurvePoint",
     "DataApiTrades",
+    "Fill",
     "FrameLines",
     "LegRow",
     "Pmxt",
     "PriceHistory",
+    "QueueRow",
     "Recording",
     "Report",
+    "Resolution",
     "Resolutions",
     "Source",
     "Stamped",
+    "Study",
     "Tape",
     "TokenLines",
     "TradeRow",
     "cache",
+    "capacity",
+    "forms_from_metadata",
+    "load_forms",
     "merge",
+    "merged",
     "open_source",
     "run",
+    "save_forms",
+    "sensitivity",
     "sweep",
 ]
 
 _HOME = {
+    "Capital": "lots",
     "Columns": "readers",
     "Coverage": "stream",
+    "CurvePoint": "curve",
     "DataApiTrades": "readers",
+    "Fill": "lots",
     "FrameLines": "readers",
     "LegRow": "report",
     "Pmxt": "readers",
     "PriceHistory": "readers",
+    "QueueRow": "report",
     "Recording": "readers",
     "Report": "report",
+    "Resolution": "lots",
     "Resolutions": "readers",
     "Source": "stream",
     "Stamped": "stream",
+    "Study": "studies",
     "Tape": "tape",
+    "TokenLines": "readers",
     "TradeRow": "report",
     "cache": "tape",
-    "TokenLines": "readers",
+    "capacity": "studies",
+    "forms_from_metadata": "forms",
+    "load_forms": "forms",
     "merge": "stream",
+    "merged": "merging",
     "open_source": "readers",
     "run": "runner",
-    "sweep": "runner",
+    "save_forms": "forms",
+    "sensitivity": "studies",
+    "sweep": "sweeping",
 }
 
 

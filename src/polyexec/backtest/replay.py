@@ -187,7 +187,6 @@ class ReplayedMarket:
         """End the market of a token; of one that has ended already, nothing."""
         if token in self.exchange.engine.tokens and self.exchange.market(token).pays_micro is None:
             self.exchange.resolve(token, from_micro(pays_micro))
-            self.exchange.redeem(token)
 
     def fill_bounds(self) -> tuple[FillBounds, ...]:
         """Return what every order that rested has traded, and the bounds of its queue."""

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor as Pool
 from itertools import chain
 from typing import Any, Protocol, TypeAlias
 
@@ -13,8 +12,10 @@ from polyexec._impl import TapePlayer
 from polyexec._pure.tapes import Stop as TapeStop
 from polyexec.account import build_signer
 from polyexec.backtest.loop import VirtualClock, VirtualLoop, run_virtual
+from polyexec.backtest.progress import Advance, Progress, shown
 from polyexec.backtest.replay import Books, ReplayedMarket, ReplayedVenue
-from polyexec.backtest.report import LegRow, Report, TradeRow
+from polyexec.backtest.report import LegRow, QueueRow, Report, TradeRow
+from polyexec.backtest.statement import Statement
 from polyexec.backtest.stream import Source, Stamped, merge
 from polyexec.backtest.tape import Block, Tape
 from polyexec.config import ExecutorConfig
@@ -25,19 +26,25 @@ from polyexec.engine.following import FeedSettings
 from polyexec.errors import InputError
 from polyexec.executor import Executor
 from polyexec.numbers import Number, to_micro
-from polyexec.paper import PaperExchange
+from polyexec.paper import Conditions, PaperExchange
+from polyexec.paper.queueing import FillBounds
 from polyexec.results import TradeResult
 from polyexec.signals import ArbSignal, Signal
 from polyexec.submission import Submission
 
-__all__ = ["Stop", "Strategy", "run", "sweep"]
+__all__ = ["NoBooksError", "Stop", "Strategy", "run"]
 
 _MS_NS = 1_000_000
 _OPENING_MS = 10_000  # the executor opens before the first event
 _SETTLING_MS = 60_000
+_TOLD_EVERY = 1_000  # events, for who wants to know the progress
 
 Strategy: TypeAlias = Callable[[Books, int], Signal | Iterable[Signal] | None]
 """Called with the books and unix milliseconds whenever a book has changed."""
+
+
+class NoBooksError(InputError):
+    """The data have no snapshot of any book that the forms name."""
 
 
 class Stop(Protocol):
@@ -55,9 +62,11 @@ def run(
     forms: Iterable[Form],
     config: ExecutorConfig | Mapping[str, Any] | None = None,
     balance: Number = 10_000,
-    latency_ms: tuple[int, int] = (20, 20),
+    latency_ms: tuple[int, int] | None = (20, 20),
+    conditions: Conditions | None = None,
     seed: int = 0,
     stop: Stop | None = None,
+    progress: Progress = False,
 ) -> Report:
     """Replay recordings through the live code and report what would have traded.
 
@@ -74,12 +83,17 @@ def run(
         name) it can be sent to another process; an ``ExecutorConfig`` holds secrets and cannot.
     balance : number
         Dollars at the start.
-    latency_ms : (int, int)
-        Until an order arrives, and until its answer is back.
+    latency_ms : (int, int) or None
+        Until an order arrives, and until its answer is back; None: as ``conditions`` have it.
+    conditions : Conditions or None
+        What else the exchange does to orders: other latencies, queue estimate, matching delay,
+        refusals, settlement and its failures, rebates. None: nothing.
     seed : int
-        Of the account; nothing else is random.
+        Of the account; ``conditions`` have their own, and nothing else is random.
     stop : object with ``is_set``, or None
         Ends the run early with a report that says so, as Ctrl-C does.
+    progress : bool or callable
+        True: a bar of tqdm over the events. A callable gets how many are done, and None.
 
     Raises
     ------
@@ -94,18 +108,31 @@ def run(
     sources = [*data] if isinstance(data, Iterable) else [data]
     if not sources:
         raise InputError("data", sources, "name at least one source")
-    if len(latency_ms) != 2 or not all(type(one) is int and one >= 0 for one in latency_ms):
+    if latency_ms is None:
+        travel_ms = 2 * _OPENING_MS
+    elif len(latency_ms) == 2 and all(type(one) is int and one >= 0 for one in latency_ms):
+        travel_ms = 2 * sum(latency_ms)
+    else:
         raise InputError("latency_ms", latency_ms, "must be two whole numbers of 0 or more")
     first_ns, feed = _feed_of(sources)
-    clock = VirtualClock(first_ns // 1_000_000 - _OPENING_MS - 2 * sum(latency_ms))
-    job = _Run(strategy if callable(strategy) else None, known, clock, latency_ms, stop)
+    clock = VirtualClock(first_ns // _MS_NS - _OPENING_MS - travel_ms)
+    job = _Run(
+        strategy if callable(strategy) else None,
+        known,
+        clock,
+        latency_ms,
+        stop,
+        conditions or Conditions(),
+        first_ns // _MS_NS,
+    )
     if not isinstance(config, ExecutorConfig):
         config = ExecutorConfig(**{**(config or {}), "private_key": "1" * 64})
     job.prepare(config, to_micro(balance, "balance"), seed)
-    report = run_virtual(clock, job.play(feed))
+    with shown(progress, unit="event", label="backtest") as advance:
+        report = run_virtual(clock, job.play(feed, advance))
     if not job.market.keeper.counts.books and not report.is_cancelled:
         names = [one.name for one in sources]
-        raise InputError("data", names, "has no snapshot of a book that the forms name")
+        raise NoBooksError("data", names, "has no snapshot of a book that the forms name")
     told = [(one.name, one.coverage()) for one in sources]
     partial = tuple(f"{name}: {one.detail or 'partial'}" for name, one in told if one.is_partial)
     return msgspec.structs.replace(report, partial=partial)
@@ -125,35 +152,6 @@ def _feed_of(sources: Sequence[Source]) -> tuple[int, Tape | Iterator[Stamped]]:
     return first.received_ns, chain((first,), events)
 
 
-def sweep(
-    grid: Iterable[Mapping[str, Any]],
-    data: Source | Sequence[Source],
-    *,
-    executor: Pool | None = None,
-    strategy: Strategy | str | None = None,
-    **common: Any,
-) -> list[Report]:
-    """Run once for each set of parameters; the reports come in the order of ``grid``.
-
-    Parameters
-    ----------
-    grid : iterable of mappings
-        Arguments of :func:`run`, which replace those in ``common``.
-    executor : concurrent.futures.Executor or None
-        Where the runs are done; sources, forms and strategy must pickle for processes.
-    """
-    jobs = [(strategy, data, {**common, **one}) for one in grid]
-    if executor is None:
-        return [_run_job(job) for job in jobs]
-    futures = [executor.submit(_run_job, job) for job in jobs]
-    return [future.result() for future in futures]
-
-
-def _run_job(job: tuple[Any, Any, dict[str, Any]]) -> Report:
-    strategy, data, arguments = job
-    return run(strategy, data, **arguments)
-
-
 class _Stopped(Exception):
     """Somebody wants the run to end."""
 
@@ -166,20 +164,22 @@ class _Run:
         strategy: Strategy | None,
         forms: Sequence[Form],
         clock: VirtualClock,
-        latency_ms: tuple[int, int],
+        latency_ms: tuple[int, int] | None,
         stop: Stop | None,
+        conditions: Conditions,
+        first_ms: int,
     ) -> None:
         self._strategy = strategy
         self._clock = clock
         self._latency_ms = latency_ms
         self._stop = stop
         self._forms = forms
-        self._exchange = PaperExchange(clock=clock.time_ms)
+        self._first_ms = first_ms
+        self._exchange = PaperExchange(clock=clock.time_ms, conditions=conditions)
         self.market = ReplayedMarket(forms, self._exchange, self._on_touched)
         self._books = Books(self.market.table)
         self._builder = SignalBuilder()
         self._asked: list[tuple[int, Signal, Submission]] = []
-        self._pays: dict[str, int] = {}
         self._touched: list[int] = []
         self._events = 0
 
@@ -200,7 +200,7 @@ class _Run:
         self._balance_micro = balance_micro
         self._credentials = credentials
 
-    async def play(self, feed: Tape | Iterator[Stamped]) -> Report:
+    async def play(self, feed: Tape | Iterator[Stamped], advance: Advance) -> Report:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)  # noqa: S101
         address = build_signer(self._config).address
@@ -213,13 +213,18 @@ class _Run:
             clock=self._clock,
             latency_ms=self._latency_ms,
         )
-        first_ms = self._clock.now_ms + _OPENING_MS + 2 * sum(self._latency_ms)
         async with Executor(self._config, venue, clock=self._clock) as self._executor:
+            self._statement = Statement(
+                self._exchange.engine,
+                self._account,
+                bid_of=self._bid_of,
+                exposure=lambda: self._executor.risk.exposure_micro,
+            )
             try:
                 if isinstance(feed, Tape):
-                    await self._play_tape(loop, feed)
+                    await self._play_tape(loop, feed, advance)
                 else:
-                    await self._play_events(loop, feed)
+                    await self._play_events(loop, feed, advance)
                 cancelled = False
             except (KeyboardInterrupt, asyncio.CancelledError, _Stopped):
                 cancelled = True
@@ -227,40 +232,57 @@ class _Run:
             await loop.advance(last_ms + _SETTLING_MS)  # answers and follow-ups that are due
             results = [(ms, await submission) for ms, _, submission in self._asked]
         self._exchange.audit()
-        return self._report(results, first_ms, last_ms, cancelled)
+        return self._report(results, last_ms, cancelled)
 
-    async def _play_events(self, loop: VirtualLoop, events: Iterator[Stamped]) -> None:
+    async def _play_events(
+        self, loop: VirtualLoop, events: Iterator[Stamped], advance: Advance
+    ) -> None:
+        curve = self._statement.curve
         for one in events:
             self._check_stop()
             await loop.advance(one.received_ns // _MS_NS)
             self._take(one)
+            if self._clock.now_ms >= curve.due_ms:
+                curve.sample(self._clock.now_ms)
+            if not self._events % _TOLD_EVERY:
+                advance(_TOLD_EVERY)
+        advance(self._events % _TOLD_EVERY)
 
-    async def _play_tape(self, loop: VirtualLoop, tape: Tape) -> None:
+    async def _play_tape(self, loop: VirtualLoop, tape: Tape, advance: Advance) -> None:
         table = self.market.table
         slots = [table.slot(token) for token in tape.tokens]
         player = TapePlayer(self._evaluator, table, slots, ahead_ms=FeedSettings().ahead_ms)
         player.stops_at_touch = self._strategy is not None
-        for block in tape.blocks():
-            player.load(block)
-            await self._play_block(loop, tape, player, block)
-        counts, of_player = self.market.keeper.counts, player.counts()
-        counts.books += of_player["books"]
-        counts.changes += of_player["changes"]
-        self._events += of_player["messages"]
+        others = told = 0
+        try:
+            for block in tape.blocks():
+                player.load(block)
+                others += await self._play_block(loop, tape, player, block)
+                done = others + player.counts()["messages"]
+                advance(done - told)
+                told = done
+        finally:
+            counts, of_player = self.market.keeper.counts, player.counts()
+            counts.books += of_player["books"]
+            counts.changes += of_player["changes"]
+            self._events += of_player["messages"]
 
     async def _play_block(
         self, loop: VirtualLoop, tape: Tape, player: TapePlayer, block: Block
-    ) -> None:
-        at_least_ns = 0
+    ) -> int:
+        """Play a block; return how many messages of it were not the player's."""
+        curve, at_least_ns, others = self._statement.curve, 0, 0
         while True:
             self._check_stop()
             player.watch(self.market.our_slots())
-            why = player.play(max(loop.next_due_ns(), at_least_ns))
+            due_ns = min(loop.next_due_ns(), curve.due_ms * _MS_NS)
+            why = player.play(max(due_ns, at_least_ns))
             if why is TapeStop.END:
-                return
+                return others
             if why is TapeStop.DUE:
                 received_ns = block[0][player.row]
                 await loop.advance(received_ns // _MS_NS)
+                curve.sample(self._clock.now_ms)
                 at_least_ns = received_ns + 1  # what was due has been done
                 continue
             await loop.advance(player.received_ns // _MS_NS)
@@ -270,6 +292,7 @@ class _Run:
             elif why is TapeStop.TOUCHED:
                 self._look(player.touched, player.received_ns)
             else:
+                others += 1
                 self._take(tape.event_at(block, player.row - 1)[0])
 
     def _check_stop(self) -> None:
@@ -279,11 +302,24 @@ class _Run:
     def _take(self, one: Stamped) -> None:
         self._events += 1
         if one.kind == "resolution":
-            self._pays.update(dict.fromkeys(one.tokens, one.pays_micro))
+            self._statement.resolve(one.tokens, one.pays_micro, self._clock.now_ms)
+            for token in one.tokens:
+                self.market.resolve(token, one.pays_micro)
             return
         self.market.take(one)
         touched, self._touched = dict.fromkeys(self._touched), []
         self._look(tuple(touched), one.received_ns)
+
+    def _bid_of(self, token: str) -> int:
+        """Return the recorded best bid; of a token that is not followed, by its twin's ask."""
+        table = self.market.table
+        slot = table.slot(token)
+        if slot >= 0:
+            return table.top(slot).best_bid_e4
+        market, which = self._exchange.engine.tokens[token]
+        twin = table.slot(market.token_ids[1 - which])
+        ask_e4 = 0 if twin < 0 else table.top(twin).best_ask_e4
+        return 10_000 - ask_e4 if ask_e4 else 0
 
     def _on_touched(self, slot: int) -> None:
         # Looked at after the keeper has returned: a strategy's mistake must not count as the feed's
@@ -310,7 +346,7 @@ class _Run:
         self._asked.append((self._clock.now_ms, signal, self._executor.submit(signal)))
 
     def _report(
-        self, results: list[tuple[int, TradeResult]], first_ms: int, last_ms: int, cancelled: bool
+        self, results: list[tuple[int, TradeResult]], last_ms: int, cancelled: bool
     ) -> Report:
         trades, legs = [], []
         for number, (time_ms, result) in enumerate(results):
@@ -321,23 +357,39 @@ class _Run:
         held = [
             (token, ledger.balance(self._account, token)) for token in self._exchange.engine.tokens
         ]
-        resolved = sum(
-            shares * self._pays[token] // 1_000_000 for token, shares in held if token in self._pays
-        )
+        pays = self._statement.pays
+        resolved = sum(shares * pays[token] // 1_000_000 for token, shares in held if token in pays)
         return Report(
             trades=tuple(trades),
             legs=tuple(legs),
             balance_before_micro=self._balance_micro,
             balance_micro=ledger.balance(self._account),
             resolved_micro=resolved,
-            unresolved=tuple((t, s) for t, s in held if s and t not in self._pays),
+            unresolved=tuple((t, s) for t, s in held if s and t not in pays),
             events=self._events,
-            first_ms=first_ms,
+            first_ms=self._first_ms,
             last_ms=last_ms,
             digest=digest,
             is_cancelled=cancelled,
             partial=(),
+            curve=self._statement.curve.finish(last_ms),
+            fills=self._statement.fills,
+            resolutions=self._statement.resolutions,
+            queues=_queues(self.market.fill_bounds()),
         )
+
+
+def _queues(bounds: Iterable[FillBounds]) -> tuple[QueueRow, ...]:
+    return tuple(
+        QueueRow(
+            order_id=one.order_id,
+            size_micro=one.size_micro,
+            lower_micro=one.lower_micro,
+            filled_micro=one.filled_micro,
+            upper_micro=one.upper_micro,
+        )
+        for one in bounds
+    )
 
 
 def _trade_row(number: int, time_ms: int, result: TradeResult) -> TradeRow:
@@ -353,6 +405,8 @@ def _trade_row(number: int, time_ms: int, result: TradeResult) -> TradeRow:
         cost_micro=result.cost_micro,
         expected_pnl_micro=result.expected_pnl_micro,
         at_risk_micro=result.at_risk_micro,
+        provisional_pnl_micro=result.provisional_pnl_micro,
+        follow_ups=len(result.follow_ups),
     )
 
 
