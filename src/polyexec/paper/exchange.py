@@ -94,6 +94,8 @@ class Exchange:
         self.wallets = Wallets()
         self.hasher = OrderHasher(chain_id)
         self.modes = Modes(clock)
+        for restart in conditions.restarts:
+            self.modes.schedule(*restart)
         self.limits = SignerLimits(clock)
         self.heartbeats = Heartbeats(clock)
         self.listings = Listings()
