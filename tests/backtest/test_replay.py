@@ -10,7 +10,7 @@ from benchmarks import market as generated
 from polyexec.backtest.loop import VirtualClock, VirtualLoop, run_virtual
 from polyexec.backtest.replay import ReplayedMarket, ReplayedVenue
 from polyexec.backtest.stream import Stamped
-from polyexec.paper import PaperExchange
+from polyexec.paper import PaperExchange, Request
 from polyexec.paper.conditions import Conditions
 
 M = 1_000_000
@@ -139,9 +139,8 @@ def test_a_gap_leaves_nothing_to_trade_with() -> None:
 def test_the_other_token_trades_against_the_mirrored_book() -> None:
     async def play(replay: Replay, executor: px.Executor) -> None:
         await replay.book([("0.40", "100")], [("0.45", "50")])
-        token = replay.leg.complement_token_id
-        replay.market.show(token)
-        view = replay.exchange.snapshot(token)
+        request = Request("GET", "/book", query={"token_id": replay.leg.complement_token_id})
+        view = json.loads(replay.exchange.handle(request).body)
         assert view["asks"] == [{"price": "0.6", "size": "100"}]
 
     Replay().play(play)
