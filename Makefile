@@ -27,7 +27,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm clean faults
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm backtest-scale clean faults
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -120,6 +120,9 @@ faults: $(DEV) ## Cut, reset and hold up a POST behind every byte: ARGS="--strid
 
 engine-storm: $(DEV) ## Hold the evaluator against exact fractions on random books: BOOKS=1000000 SEED=1
 	@$(PY) -m tests.engine.storm --books $(BOOKS) --seed $(SEED) $(ARGS)
+
+backtest-scale: $(DEV) ## Show what groups cost a backtest per event, and what a second process saves
+	@$(PY) -m benchmarks.backtest_scale $(ARGS)
 
 clean: ## Remove everything that was built or installed here
 	rm -rf $(VENV) .venv-boot .trace .sanitize .annotate .mutation build dist docs/_build src/*.egg-info

@@ -142,7 +142,7 @@ def _market(
     # One market in forty is out of line by so much that it pays in spite of the fees.
     if random.random() < 1 / 40:
         fair_e4 = min(9_700, max(300, fair_e4 + random.choice((-500, 500))))
-    pair = str(number * 10**74 + 7), str(number * 10**74 + 9)
+    pair = str(10**76 + number * 10**60 + 7), str(10**76 + number * 10**60 + 9)
     bids = [
         (fair_e4 - TICK_E4 * (2 + step), random.randint(100, 50_000) * 10_000)
         for step in range(LEVELS)

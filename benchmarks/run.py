@@ -10,8 +10,8 @@ import re
 import sys
 from typing import Any
 
-from benchmarks import harness, report, targets
-from benchmarks.peers import cargo
+from benchmarks import bench_backtest, harness, report, targets
+from benchmarks.peers import cargo, nautilus
 
 
 def discover() -> list[harness.Row]:
@@ -40,6 +40,8 @@ def main() -> int:
     options = parser.parse_args()
     reason = "left out (--no-rust)" if options.no_rust else cargo.build()
     skipped = [f"Rust peers: {reason}"] if reason else []
+    if re.search(options.only, bench_backtest.PUBLIC_ROW) and (reason := nautilus.build()):
+        skipped.append(f"{nautilus.NAME}: {reason}")
     for line in skipped:
         print(f"skipped: {line}")
     core = harness.pin(options.core)
@@ -63,7 +65,7 @@ def main() -> int:
             result = harness.measure(row, seconds=options.seconds, floor=calls.get(row.floor))
             results.append(result)
             print(_line(result), flush=True)
-        crates = {} if skipped else cargo.versions()
+        crates = ({} if skipped else cargo.versions()) | nautilus.versions()
         where = harness.environment(core=core, skipped=skipped, crates=crates)
         promises = targets.evaluate(results)
         harness.write_json(results, where, promises)

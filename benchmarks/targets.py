@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.peers import cargo
+from benchmarks.peers import cargo, nautilus
 
 FLOOR = "floor"
 P99 = "p99"
@@ -88,6 +88,8 @@ TARGETS = (
     Target("us of 100 frames: 200 changes at 100,000 a second", _FRAMES, MEDIAN, at_most=2000),
     Target("us from a frame to submit", "engine_frame_to_submit", MEDIAN, at_most=25),
     Target("10 watched trios / 10,000", "engine_10000_trios", "10 trios", at_least=1 / 1.1),
+    Target("plain Python / full backtest", "backtest_tape", "orjson and dicts, frames", at_least=8),
+    Target("nautilus_trader / full backtest", "backtest_few", nautilus.NAME, at_least=1),
     Target("p99 / median of the plan", _PLAN, P99, at_most=3),
     Target("p99 / median of the prepared plan", _PREPARED, P99, at_most=3),
 )

@@ -45,6 +45,7 @@ LAYERS = {
         "queueing",
         "reconciliation",
         "recovery",
+        "storing",
         "venue_watch",
         "build",
         "engine",

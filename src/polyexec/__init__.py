@@ -30,6 +30,7 @@ from polyexec.core.ports import (
     Venue,
 )
 from polyexec.core.signer import OrderSigner
+from polyexec.core.tracking import OrderUpdate
 from polyexec.core.venue_mode import VenueModeChange
 from polyexec.core.wallets import deposit_wallet, proxy_wallet, safe_wallet
 from polyexec.engine.engine import Engine, EngineCounts
@@ -60,6 +61,7 @@ from polyexec.errors import (
     PolyexecError,
     RateLimitedError,
     SigningError,
+    StoreError,
     TransportError,
     UnexpectedResponseError,
     UsageError,
@@ -121,6 +123,7 @@ __all__ = [
     "OrderSigner",
     "OrderStatus",
     "OrderType",
+    "OrderUpdate",
     "OutcomeUnknownError",
     "PolyexecError",
     "Quote",
@@ -137,6 +140,7 @@ __all__ = [
     "SignedOrder",
     "SigningError",
     "SkipReason",
+    "StoreError",
     "Strategy",
     "Submission",
     "SystemClock",

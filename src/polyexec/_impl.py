@@ -19,6 +19,7 @@ __all__ = [
     "Mould",
     "PriceTable",
     "Reservation",
+    "TapePlayer",
     "exchange_domain_separator",
     "fill_fee",
     "group_size",
@@ -52,6 +53,7 @@ MODULES = (
     "moulds",
     "prices",
     "sizing",
+    "tapes",
 )
 # Compiled only: what stands in for them is a library, and who uses them chooses (clob.http2).
 WITHOUT_TWIN = ("fields", "hpack", "http2")
@@ -99,6 +101,7 @@ if IMPLEMENTATION == "fast":
     from polyexec._fast.moulds import Mould
     from polyexec._fast.prices import PriceTable
     from polyexec._fast.sizing import group_size
+    from polyexec._fast.tapes import TapePlayer
 else:
     from polyexec._pure.amounts import (
         fill_fee,
@@ -129,3 +132,4 @@ else:
     from polyexec._pure.moulds import Mould  # type: ignore[assignment]
     from polyexec._pure.prices import PriceTable  # type: ignore[assignment]
     from polyexec._pure.sizing import group_size
+    from polyexec._pure.tapes import TapePlayer  # type: ignore[assignment]

@@ -13,7 +13,7 @@ from polyexec.config import DEFAULT_WS_URL, ExecutorConfig
 from polyexec.core.amounts import limit_amounts, market_amounts
 from polyexec.core.orders import Amounts, Order, encode_order
 from polyexec.enums import Generation, OrderType
-from polyexec.errors import PolyexecError
+from polyexec.errors import ConfigError, PolyexecError
 from polyexec.models import Leg
 from polyexec.numbers import from_micro
 from polyexec.signals import LegsSignal
@@ -88,6 +88,18 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--rotate-minutes", type=float, default=60.0, help="until the next file")
     record.add_argument("--url", default=DEFAULT_WS_URL, help="root of the channels")
     record.set_defaults(run=_record)
+
+    trades = commands.add_parser("trades", help="show or export the trades that were stored")
+    trades.add_argument("--since", help="from this time on: 2026-01-31, 2026-01-31T12:00+00:00")
+    trades.add_argument("--until", help="before this time")
+    trades.add_argument("--group", help="only this group key")
+    trades.add_argument("--sent", action="store_true", help="leave out what was skipped")
+    trades.add_argument("--limit", type=int, help="the newest so many")
+    trades.add_argument("--url", help="of the database, instead of the settings'")
+    trades.add_argument("--csv", type=Path, help="write them to this file instead")
+    trades.add_argument("--parquet", type=Path, help="write them to this file instead")
+    trades.add_argument("--dotenv", type=Path, help="read settings from this file too")
+    trades.set_defaults(run=_trades)
 
     build = commands.add_parser("build-info", help="which compiled parts and libraries are in use")
     build.set_defaults(run=_build_info)
@@ -207,6 +219,33 @@ def _record(options: argparse.Namespace) -> int:
     tokens = read_tokens(options.tokens, options.tokens_file)
     rotate_s = 60 * options.rotate_minutes
     print(asyncio.run(record(options.url, tokens, options.out, rotate_s=rotate_s)))
+    return 0
+
+
+def _trades(options: argparse.Namespace) -> int:
+    """Needs no key; may run while a bot stores more."""
+    from polyexec.storing import TradeReader, store_location  # noqa: PLC0415  needed here only
+
+    where = options.url or store_location(ExecutorConfig.from_env(dotenv=options.dotenv))
+    if where is None:
+        raise ConfigError("no database: give --url, or set DB_URL or the other DB_* variables")
+    reader = TradeReader(where)
+    trades = reader.trades(
+        since=options.since,
+        until=options.until,
+        group=options.group,
+        sent=True if options.sent else None,
+        limit=options.limit,
+    )
+    reader.close()
+    if options.csv is not None:
+        trades.to_csv(options.csv)
+    if options.parquet is not None:
+        trades.to_parquet(options.parquet)
+    if options.csv is None and options.parquet is None:
+        for trade in trades:
+            print(trade.line())
+    print(f"{len(trades)} trades")
     return 0
 
 

@@ -67,6 +67,11 @@ class Publisher(Generic[EventT]):
         for subscriber in self._subscribers:
             subscriber.put(event)
 
+    def flush(self, timeout_s: float) -> None:
+        """Wait until each subscriber has seen what is queued, for at most ``timeout_s`` each."""
+        for subscriber in self._subscribers:
+            subscriber.flush(timeout_s)
+
     def close(self, timeout_s: float) -> None:
         """Let the subscribers finish what is queued, for at most ``timeout_s`` each."""
         for subscriber in self._subscribers:
@@ -92,8 +97,11 @@ class _Subscriber(Generic[EventT]):
         self._callback = callback
         self._owner = owner
         self._events: deque[EventT] = deque()
-        self._wakeup = threading.Condition()
+        lock = threading.RLock()
+        self._wakeup = threading.Condition(lock)
+        self._idle = threading.Condition(lock)  # its own: a wake-up is for the thread alone
         self._stopping = False
+        self._is_busy = False
         self._thread: threading.Thread | None = None
         self.dropped = 0
 
@@ -113,6 +121,11 @@ class _Subscriber(Generic[EventT]):
                 self._thread.start()
             self._wakeup.notify()
 
+    def flush(self, timeout_s: float) -> None:
+        if self._thread is not threading.current_thread():
+            with self._idle:
+                self._idle.wait_for(lambda: not (self._events or self._is_busy), timeout_s)
+
     def stop(self) -> None:
         with self._wakeup:
             self._stopping = True
@@ -126,11 +139,15 @@ class _Subscriber(Generic[EventT]):
     def _run(self) -> None:
         while True:
             with self._wakeup:
+                self._is_busy = False
+                if not self._events:
+                    self._idle.notify_all()
                 while not self._events:
                     if self._stopping:
                         return
                     self._wakeup.wait()
                 event = self._events.popleft()
+                self._is_busy = True
             try:
                 returned = self._callback(event)
                 if inspect.iscoroutine(returned):

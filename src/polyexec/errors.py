@@ -16,6 +16,7 @@
     │   ├── VenueModeError             restarting, post-only, cancel-only, disabled
     │   └── UnexpectedResponseError    an answer we cannot read
     ├── JournalError                   the journal cannot be read or written: nothing is sent
+    ├── StoreError                     the trade store cannot be opened or asked; trading goes on
     └── InternalError                  our bug: please report it
 """
 
@@ -34,6 +35,7 @@ __all__ = [
     "PolyexecError",
     "RateLimitedError",
     "SigningError",
+    "StoreError",
     "TransportError",
     "UnexpectedResponseError",
     "UsageError",
@@ -197,6 +199,26 @@ class JournalError(PolyexecError):
 
 def _rebuild_journal_error(path: str, problem: str, offset: int | None) -> JournalError:
     return JournalError(path, problem, offset=offset)
+
+
+class StoreError(PolyexecError):
+    """The trade store cannot be opened or asked. Trading does not need it.
+
+    Parameters
+    ----------
+    where : str
+        The database; never a password.
+    problem : str
+        What is wrong and what to do.
+    """
+
+    def __init__(self, where: str, problem: str) -> None:
+        self.where = where
+        self.problem = problem
+        super().__init__(f"{where}: {problem}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.where, self.problem)
 
 
 class InternalError(PolyexecError):

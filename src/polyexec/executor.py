@@ -436,6 +436,7 @@ class BaseExecutor(Observed):
             publish=self._groups.publish,
             on_answer=self._on_answer,
             tickets=tickets,
+            on_order=self._tell_order,
         )
         self._follower = Follower(
             venue=self._venue,

@@ -61,6 +61,8 @@ class GroupKeeper:
         Told the order ids of every follow-up whose answer is booked, and when it was started.
     tickets : dict
         What the limits count for each order of an earlier run.
+    on_order : callable or None
+        Told what the tracker learns of an order after its answer.
     """
 
     def __init__(
@@ -77,7 +79,9 @@ class GroupKeeper:
         publish: Callable[[TradeResult], None],
         on_answer: Callable[[Sequence[OrderId], int], None],
         tickets: dict[OrderId, Ticket],
+        on_order: Callable[[TrackedOrder, Sequence[Fill]], None] | None = None,
     ) -> None:
+        self._on_order = on_order
         self._venue = venue
         self._pipeline = pipeline
         self._tracker = tracker
@@ -241,6 +245,8 @@ class GroupKeeper:
 
     def _on_news(self, order: TrackedOrder, fills: Sequence[Fill]) -> None:
         """Take in what the tracker learnt of an order. Called from any thread."""
+        if self._on_order is not None:
+            self._on_order(order, fills)
         with self._lock:
             kept = self._of_order.get(order.order_id)
             ticket = self._tickets.get(order.order_id)

@@ -1,9 +1,11 @@
 """What can be listened to at an executor."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from polyexec.core.ports import Fill
+from polyexec.core.tracking import OrderUpdate, TrackedOrder
 from polyexec.core.venue_mode import VenueModeChange
 from polyexec.dispatch import Publisher
 from polyexec.models import TopOfBook
@@ -23,9 +25,10 @@ class Observed:
         self._signals: Publisher[Signal] = Publisher("signal")
         self._tops: Publisher[TopOfBook] = Publisher("top-of-book")
         self._groups: Publisher[TradeResult] = Publisher("group")
+        self._orders: Publisher[OrderUpdate] = Publisher("order")
         self._modes = modes
         self._publishers: tuple[Publisher[Any], ...] = (
-            *(self._results, self._signals, self._tops, self._groups),
+            *(self._results, self._signals, self._tops, self._groups, self._orders),
             modes,
         )
 
@@ -49,6 +52,14 @@ class Observed:
         """
         return self._groups.subscribe(callback)
 
+    def on_order(self, callback: Callable[[OrderUpdate], object]) -> Callable[[], None]:
+        """Call ``callback`` with what became known of an order after its answer.
+
+        Fills, settlements and cancels, of orders of an earlier run as well; as
+        :meth:`on_trade_result`.
+        """
+        return self._orders.subscribe(callback)
+
     def on_venue_mode(self, callback: Callable[[VenueModeChange], object]) -> Callable[[], None]:
         """Call ``callback`` when the venue changes what it accepts; as :meth:`on_trade_result`."""
         return self._modes.subscribe(callback)
@@ -64,6 +75,24 @@ class Observed:
     def publish_top_of_book(self, top: TopOfBook) -> None:
         """Hand a change of a book's top to the subscribers."""
         self._tops.publish(top)
+
+    async def flush_callbacks(self, timeout_s: float = _CLOSE_S) -> None:
+        """Wait until subscribers have seen what was published before, at most so long each."""
+        for publisher in self._publishers:
+            await asyncio.to_thread(publisher.flush, timeout_s)
+
+    def _tell_order(self, order: TrackedOrder, fills: Sequence[Fill]) -> None:
+        self._orders.publish(
+            OrderUpdate(
+                order_id=order.order_id,
+                leg=order.leg,
+                state=order.state,
+                filled_micro=order.filled_micro,
+                paid_micro=order.paid_micro,
+                fee_micro=order.fee_micro,
+                fills=tuple(fills),
+            )
+        )
 
     def _bind_callbacks(self, loop: asyncio.AbstractEventLoop) -> None:
         for publisher in self._publishers:

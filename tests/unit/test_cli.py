@@ -1,10 +1,12 @@
 """The command line, on settings that a person would type."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from polyexec.cli import main
+from tests.unit.journal.database import support
 
 KEY = "0x" + "21" * 32
 
@@ -119,3 +121,40 @@ def test_doctor_does_not_take_other_arguments(capsys: pytest.CaptureFixture[str]
         main(["doctor", "--trade"])
     assert exit_.value.code == 2
     assert "--trade" in capsys.readouterr().err
+
+
+def test_trades_are_shown_and_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trades.db"
+    with support.store(path, tmp_path) as store:
+        store.put_result(support.result(1, 2))
+        store.put_group(support.final(support.result(3)))
+        store.put_result(support.rejected(4))
+        store.put_result(support.skipped(legs=()))
+        assert store.flush()
+    monkeypatch.setenv("DB_URL", str(path))
+    monkeypatch.delenv("PRIVATE_KEY")
+    assert main(["trades"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "4 trades"
+    shown = "\n".join(lines)
+    assert "executed  POLYMARKET_COMPLEMENT_BUY  cost 4.01234  expected 0.987654" in shown
+    assert "final 0.99" in shown
+    assert "rejected  POLYMARKET_COMPLEMENT_BUY  cost 0  expected 0  no orders found" in shown
+    assert "skipped   POLYMARKET_COMPLEMENT_BUY  PnlBelowThreshold: 0.05 % is below 0.1 %" in shown
+    assert main(["trades", "--sent", "--limit", "2", "--csv", str(tmp_path / "out.csv")]) == 0
+    assert capsys.readouterr().out == "2 trades\n"
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+def test_trades_that_cannot_be_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EXECUTOR_MODE", "paper")
+    assert main(["trades"]) == 2
+    assert "no database: give --url" in capsys.readouterr().err
+    assert main(["trades", "--url", str(tmp_path / "no.db")]) == 2
+    assert "no.db: cannot be asked: there is no such file" in capsys.readouterr().err
+    assert main(["trades", "--url", "x.db", "--since", "soon"]) == 2
+    assert "since='soon': must be a time" in capsys.readouterr().err

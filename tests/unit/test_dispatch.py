@@ -295,3 +295,38 @@ def test_a_coroutine_callback_without_a_loop_is_dropped_with_a_log_line(
         publisher.publish(1)
         publisher.close(WAIT_S)
     assert [record.message for record in caplog.records] == ["callback_without_loop"]
+
+
+def test_flush_waits_for_what_is_queued_and_for_what_is_being_handled(
+    publisher: Publisher[int],
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+    seen: list[int] = []
+
+    def slow(event: int) -> None:
+        entered.set()
+        assert release.wait(WAIT_S)
+        seen.append(event)
+
+    publisher.subscribe(slow)
+    publisher.flush(WAIT_S)  # nothing to wait for
+    publisher.publish(1)
+    publisher.publish(2)
+    assert entered.wait(WAIT_S)
+    publisher.flush(0.001)
+    assert seen == []
+    release.set()
+    publisher.flush(WAIT_S)
+    assert seen == [1, 2]
+
+
+def test_flush_in_a_callback_does_not_wait_for_itself(publisher: Publisher[int]) -> None:
+    seen = Seen(1)
+
+    def flushes(event: int) -> None:
+        publisher.flush(WAIT_S)
+        seen(event)
+
+    publisher.subscribe(flushes)
+    publisher.publish(1)
+    assert seen.wait() == [1]

@@ -1,6 +1,6 @@
 # Contract of polyexec._fast.prices. Rules and readable twin: ``_pure.prices``. One thread writes,
 # the one that owns the feed; every other reads through Python, under the GIL.
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int8_t, int32_t, int64_t
 
 cdef enum:
     BOOK_EMPTY, BOOK_LIVE, BOOK_CROSSED  # BookState
@@ -45,4 +45,14 @@ cdef class PriceTable:
     cdef int c_apply(
         self, Py_ssize_t slot, object side, object price, object size, object best_bid,
         object best_ask, object time_ms, int64_t received_ns,
+    ) except 1000
+    # The same in integers: code 0 for bids and 1 for asks, -1 where no best is stated and 0 where
+    # it is of an empty side; a time or a code below 0 is a fault.
+    cdef int c_apply_level(
+        self, Py_ssize_t slot, int code, int64_t price_e4, int64_t size_micro, int64_t best_bid,
+        int64_t best_ask, int64_t time, int64_t received_ns,
+    ) except 1000
+    cdef int c_load_levels(
+        self, Py_ssize_t slot, Py_ssize_t count, const int8_t* codes, const int32_t* prices_e4,
+        const int64_t* sizes_micro, int64_t tick, int64_t time, int64_t received_ns,
     ) except 1000

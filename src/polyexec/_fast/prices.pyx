@@ -7,7 +7,7 @@ from cpython.long cimport PyLong_CheckExact
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_CheckExact
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, int8_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memmove
 
@@ -58,6 +58,8 @@ cdef enum:
     DOUBLE_LEVEL = -10
     BEST_DIFFERS = -11
     BAD_BOOK = -12
+
+    STATES_NOTHING = -1  # of a stated best price
 
     SCALE = 10_000
     MOST_TICK_E4 = 5_000
@@ -185,18 +187,26 @@ cdef class PriceTable:
         self, Py_ssize_t slot, object side, object price, object size, object best_bid,
         object best_ask, object time_ms, int64_t received_ns,
     ) except 1000:  # hot
+        cdef int64_t time = 0
+        cdef int fault = read_time(time_ms, self.horizon_ms, &time)
+        return self.c_apply_level(
+            slot, side_code(side), plain_text(price, 4), plain_text(size, 6), stated(best_bid),
+            stated(best_ask), fault if fault else time, received_ns,
+        )
+
+    cdef int c_apply_level(
+        self, Py_ssize_t slot, int code, int64_t price_e4, int64_t size_micro, int64_t best_bid,
+        int64_t best_ask, int64_t time, int64_t received_ns,
+    ) except 1000:  # hot
         cdef Row* row = &self.rows[slot]
         cdef Levels* sides = &self.sides[2 * slot]
-        cdef int64_t time = 0
-        cdef int code = side_code(side)
         if code < 0:
             return faulty(row, sides, BAD_SIDE)
-        cdef int64_t price_e4 = plain_text(price, 4), size_micro = plain_text(size, 6)
         cdef int fault = level_fault(price_e4, size_micro, row.tick_e4)
-        if not fault:
-            fault = read_time(time_ms, self.horizon_ms, &time)
         if fault:
             return faulty(row, sides, fault)
+        if time < 0:
+            return faulty(row, sides, <int>time)
         if row.state == BOOK_EMPTY:
             # The next snapshot must know of this change.
             row.time_ms = max(row.time_ms, time)
@@ -216,6 +226,38 @@ cdef class PriceTable:
         if fault:
             return faulty(row, sides, fault)
         return (FLAG_DEPTH if changed else 0) | (FLAG_TOP if differs(row, &before) else 0)
+
+    cdef int c_load_levels(
+        self, Py_ssize_t slot, Py_ssize_t count, const int8_t* codes, const int32_t* prices_e4,
+        const int64_t* sizes_micro, int64_t tick, int64_t time, int64_t received_ns,
+    ) except 1000:
+        cdef Row* row = &self.rows[slot]
+        cdef Levels* sides = &self.sides[2 * slot]
+        cdef Py_ssize_t index
+        cdef int fault
+        if tick < 0 or tick > MOST_TICK_E4:
+            return faulty(row, sides, BAD_TICK)
+        if time < 0:
+            return faulty(row, sides, <int>time)
+        if time < row.time_ms:
+            return FLAG_STALE
+        cdef Row before = row[0]
+        if tick and tick != row.tick_e4:
+            row.epoch += row.tick_e4 != 0
+            row.tick_e4 = <int32_t>tick
+        sides[0].count = sides[1].count = 0
+        for index in range(count):
+            if codes[index] < 0:
+                return faulty(row, sides, BAD_SIDE)
+            fault = add_level(
+                &sides[codes[index]], -1 if codes[index] else 1, prices_e4[index],
+                sizes_micro[index], row.tick_e4,
+            )
+            if fault:
+                return faulty(row, sides, fault)
+        row.time_ms, row.received_ns = time, received_ns
+        show(row, sides)
+        return FLAG_DEPTH | (FLAG_TOP if differs(row, &before) else 0)
 
     def confirm(self, slot, received_ns):
         """Note that the book was seen to be as known; see ``_pure.prices``."""
@@ -403,20 +445,27 @@ cdef int level_fault(
     return 0
 
 
-cdef inline int best_fault(object stated, int64_t best_e4) noexcept:  # hot
+cdef inline int64_t stated(object best) noexcept:  # hot
+    """Return a stated best price, 0 where that side is empty; STATES_NOTHING, or BAD_PRICE."""
     cdef int64_t price_e4
-    if stated is None:
-        return 0
-    price_e4 = plain_text(stated, 4)
-    if price_e4 < 0 or price_e4 > SCALE:
-        return 0 if PyUnicode_CheckExact(stated) and not PyUnicode_GET_LENGTH(stated) else BAD_PRICE
-    return 0 if price_e4 % SCALE == best_e4 else BEST_DIFFERS
+    if best is None:
+        return STATES_NOTHING
+    price_e4 = plain_text(best, 4)
+    if 0 <= price_e4 <= SCALE:
+        return price_e4 % SCALE
+    if PyUnicode_CheckExact(best) and not PyUnicode_GET_LENGTH(best):
+        return STATES_NOTHING
+    return BAD_PRICE
+
+
+cdef inline int best_fault(int64_t stated, int64_t best_e4) noexcept nogil:  # hot
+    if stated < 0:
+        return 0 if stated == STATES_NOTHING else BAD_PRICE
+    return 0 if stated == best_e4 else BEST_DIFFERS
 
 
 cdef int fill(Levels* side, int sign, object levels, int64_t tick_e4) except 1:
     """Take a side of a snapshot; return a fault or 0."""
-    cdef int64_t price_e4, size_micro
-    cdef Py_ssize_t at
     cdef int fault
     side.count = 0
     if not isinstance(levels, (list, tuple)):
@@ -428,16 +477,26 @@ cdef int fill(Levels* side, int sign, object levels, int64_t tick_e4) except 1:
             price, size = level
         else:
             price, size = getattr(level, "price", None), getattr(level, "size", None)
-        price_e4, size_micro = plain_text(price, 4), plain_text(size, 6)
-        fault = level_fault(price_e4, size_micro, tick_e4)
+        fault = add_level(side, sign, plain_text(price, 4), plain_text(size, 6), tick_e4)
         if fault:
             return fault
-        at = place_of(side, sign, price_e4)
-        if at < side.count and side.items[at].price_e4 == price_e4:
-            return DOUBLE_LEVEL
-        if put(side, sign, price_e4, size_micro) < 0:
-            side.count = 0
-            raise MemoryError
+    return 0
+
+
+cdef inline int add_level(
+    Levels* side, int sign, int64_t price_e4, int64_t size_micro, int64_t tick_e4
+) except 1:
+    """Take a level of a snapshot; return a fault or 0."""
+    cdef int fault = level_fault(price_e4, size_micro, tick_e4)
+    cdef Py_ssize_t at
+    if fault:
+        return fault
+    at = place_of(side, sign, price_e4)
+    if at < side.count and side.items[at].price_e4 == price_e4:
+        return DOUBLE_LEVEL
+    if put(side, sign, price_e4, size_micro) < 0:
+        side.count = 0
+        raise MemoryError
     return 0
 
 

@@ -7,7 +7,7 @@ missed is not known.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ctypes import Structure, c_int32, c_int64
 from enum import IntEnum
 from typing import Any, ClassVar, Final, NamedTuple, NoReturn, SupportsIndex
@@ -35,6 +35,8 @@ STALE_EVENT: Final = 4
 MOST_MICRO: Final = 2**58
 """Largest size of a level: sums then fit 64 bits."""
 NO_HORIZON: Final = 2**63 - 1
+STATES_NOTHING: Final = -1
+"""Of the best price that an event states."""
 
 _SCALE = 10_000
 _MOST_TICK_E4 = 5_000
@@ -305,14 +307,36 @@ class PriceTable:
         number = self._known(slot)
         if number < 0:
             return Fault.UNKNOWN_SLOT
-        row, now = self._rows[number], checked_int64(received_ns)
-        if side not in ("BUY", "SELL"):
+        code = ("BUY", "SELL").index(side) if side in ("BUY", "SELL") else -1
+        return self._apply_level(
+            number,
+            code,
+            _text(price, 4),
+            _text(size, 6),
+            _stated(best_bid),
+            _stated(best_ask),
+            self._time(time_ms),
+            checked_int64(received_ns),
+        )
+
+    def _apply_level(
+        self,
+        number: int,
+        code: int,
+        price_e4: int,
+        size_micro: int,
+        best_bid: int,
+        best_ask: int,
+        time: int,
+        now: int,
+    ) -> int:
+        """The same in integers; code 0 is a bid, and a code or a time below 0 is a fault."""
+        row = self._rows[number]
+        if code < 0:
             return self._faulty(number, Fault.BAD_SIDE)
-        price_e4, size_micro = _text(price, 4), _text(size, 6)
         fault = _level_fault(price_e4, size_micro, row.tick_e4)
         if fault:
             return self._faulty(number, fault)
-        time = self._time(time_ms)
         if time < 0:
             return self._faulty(number, time)
         if not row.state:
@@ -322,9 +346,7 @@ class PriceTable:
         if time < row.time_ms:
             return STALE_EVENT
         before = self._shown(row)
-        flags = (
-            DEPTH_CHANGED if self._sides[number][side == "SELL"].put(price_e4, size_micro) else 0
-        )
+        flags = DEPTH_CHANGED if self._sides[number][code].put(price_e4, size_micro) else 0
         row.time_ms, row.received_ns = time, now
         self._show(number)
         for stated, best in ((best_bid, row.best_bid_e4), (best_ask, row.best_ask_e4)):
@@ -332,6 +354,33 @@ class PriceTable:
             if fault:
                 return self._faulty(number, fault)
         return flags | (TOP_CHANGED if self._shown(row) != before else 0)
+
+    def _load_levels(
+        self, number: int, levels: Iterable[tuple[int, int, int]], tick: int, time: int, now: int
+    ) -> int:
+        """As :meth:`load_book`, of ``(code, price_e4, size_micro)``."""
+        row, sides = self._rows[number], self._sides[number]
+        if not 0 <= tick <= _MOST_TICK_E4:
+            return self._faulty(number, Fault.BAD_TICK)
+        if time < 0:
+            return self._faulty(number, time)
+        if time < row.time_ms:
+            return STALE_EVENT
+        before = self._shown(row)
+        if tick and tick != row.tick_e4:
+            row.epoch += row.tick_e4 != 0
+            row.tick_e4 = tick
+        for side in sides:
+            side.clear()
+        for code, price_e4, size_micro in levels:
+            if code < 0:
+                return self._faulty(number, Fault.BAD_SIDE)
+            fault = _add_level(sides[code], price_e4, size_micro, row.tick_e4)
+            if fault:
+                return self._faulty(number, fault)
+        row.time_ms, row.received_ns = time, now
+        self._show(number)
+        return DEPTH_CHANGED | (TOP_CHANGED if self._shown(row) != before else 0)
 
     def confirm(self, slot: SupportsIndex, received_ns: SupportsIndex) -> None:
         """Note that the book was seen to be as known, by its hash for instance: it is young again.
@@ -472,13 +521,18 @@ def _level_fault(price_e4: int, size_micro: int, tick_e4: int) -> int:
     return 0
 
 
-def _best_fault(stated: object, best_e4: int) -> int:
-    if stated is None or stated == "":
-        return 0
-    price_e4 = _text(stated, 4)
-    if not 0 <= price_e4 <= _SCALE:
-        return Fault.BAD_PRICE
-    return 0 if price_e4 % _SCALE == best_e4 else Fault.BEST_DIFFERS
+def _stated(best: object) -> int:
+    """Return a stated best price, 0 where that side is empty; STATES_NOTHING, or a fault."""
+    if best is None or best == "":
+        return STATES_NOTHING
+    price_e4 = _text(best, 4)
+    return price_e4 % _SCALE if 0 <= price_e4 <= _SCALE else Fault.BAD_PRICE
+
+
+def _best_fault(stated: int, best_e4: int) -> int:
+    if stated < 0:
+        return 0 if stated == STATES_NOTHING else Fault.BAD_PRICE
+    return 0 if stated == best_e4 else Fault.BEST_DIFFERS
 
 
 def _fill(side: _Side, levels: Sequence[Any], tick_e4: int) -> int:
@@ -492,11 +546,17 @@ def _fill(side: _Side, levels: Sequence[Any], tick_e4: int) -> int:
             price, size = level
         else:
             price, size = getattr(level, "price", None), getattr(level, "size", None)
-        price_e4, size_micro = _text(price, 4), _text(size, 6)
-        fault = _level_fault(price_e4, size_micro, tick_e4)
+        fault = _add_level(side, _text(price, 4), _text(size, 6), tick_e4)
         if fault:
             return fault
-        if side.has(price_e4):
-            return Fault.DOUBLE_LEVEL
-        side.put(price_e4, size_micro)
+    return 0
+
+
+def _add_level(side: _Side, price_e4: int, size_micro: int, tick_e4: int) -> int:
+    fault = _level_fault(price_e4, size_micro, tick_e4)
+    if fault:
+        return fault
+    if side.has(price_e4):
+        return Fault.DOUBLE_LEVEL
+    side.put(price_e4, size_micro)
     return 0

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from polyexec.backtest.report import LegRow, Report, TradeRow
     from polyexec.backtest.runner import run, sweep
     from polyexec.backtest.stream import Coverage, Source, Stamped
+    from polyexec.backtest.tape import Tape, cache
 
 __all__ = [
     "Coverage",
@@ -20,7 +21,9 @@ __all__ = [
     "Report",
     "Source",
     "Stamped",
+    "Tape",
     "TradeRow",
+    "cache",
     "open_source",
     "run",
     "sweep",
@@ -34,7 +37,9 @@ _HOME = {
     "Report": "report",
     "Source": "stream",
     "Stamped": "stream",
+    "Tape": "tape",
     "TradeRow": "report",
+    "cache": "tape",
     "open_source": "recordings",
     "run": "runner",
     "sweep": "runner",

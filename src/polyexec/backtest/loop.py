@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 _MS_US = 1000
 _START_MS = 1_790_000_000_000
+_MS_NS = 1_000_000
+_NEVER_NS = 2**63 - 1
 
 
 class VirtualClock:
@@ -89,6 +91,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
             clock.now_us = max(clock.now_us, to_us)  # nobody waits: no turn of the loop
             return
         await asyncio.sleep(max(0, to_us - clock.now_us) / 1e6)
+
+    def next_due_ns(self) -> int:
+        """Return the unix time at which something is due next, not later than that; 0: now."""
+        if self._ready:
+            return 0
+        if not self._scheduled:
+            return _NEVER_NS
+        clock = self._virtual_clock
+        return clock.start_ms * _MS_NS + int(self._scheduled[0].when() * 1e9) - 1
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any

@@ -176,9 +176,12 @@ class ReplayedMarket:
             if governor is not None:
                 self.show(governor)
 
-    def show_open(self, tokens: Iterable[str]) -> None:
-        """As :meth:`follow`, which knows the tokens itself."""
-        self.follow()
+    def our_slots(self) -> list[int]:
+        """Return the slots of the books that :meth:`follow` looks at."""
+        if not self._books.has_ours:
+            return []
+        tokens = (token for market in self._books.ours() for token in market.token_ids)
+        return [slot for token in tokens if (slot := self.table.slot(token)) >= 0]
 
     def resolve(self, token: str, pays_micro: int) -> None:
         """End the market of a token; of one that has ended already, nothing."""

@@ -9,15 +9,19 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
+from polyexec._impl import TapePlayer
+from polyexec._pure.tapes import Stop as TapeStop
 from polyexec.account import build_signer
 from polyexec.backtest.loop import VirtualClock, VirtualLoop, run_virtual
 from polyexec.backtest.replay import Books, ReplayedMarket, ReplayedVenue
 from polyexec.backtest.report import LegRow, Report, TradeRow
 from polyexec.backtest.stream import Source, Stamped, merge
+from polyexec.backtest.tape import Block, Tape
 from polyexec.config import ExecutorConfig
 from polyexec.core.forms import Form
-from polyexec.core.opportunities import SignalBuilder
+from polyexec.core.opportunities import Found, SignalBuilder
 from polyexec.engine.engine import build_evaluator
+from polyexec.engine.following import FeedSettings
 from polyexec.errors import InputError
 from polyexec.executor import Executor
 from polyexec.numbers import Number, to_micro
@@ -28,6 +32,7 @@ from polyexec.submission import Submission
 
 __all__ = ["Stop", "Strategy", "run", "sweep"]
 
+_MS_NS = 1_000_000
 _OPENING_MS = 10_000  # the executor opens before the first event
 _SETTLING_MS = 60_000
 
@@ -91,22 +96,33 @@ def run(
         raise InputError("data", sources, "name at least one source")
     if len(latency_ms) != 2 or not all(type(one) is int and one >= 0 for one in latency_ms):
         raise InputError("latency_ms", latency_ms, "must be two whole numbers of 0 or more")
-    events = merge(sources)
-    first = next(events, None)
-    if first is None:
-        raise InputError("data", [one.name for one in sources], "has no event")
-    clock = VirtualClock(first.received_ns // 1_000_000 - _OPENING_MS - 2 * sum(latency_ms))
+    first_ns, feed = _feed_of(sources)
+    clock = VirtualClock(first_ns // 1_000_000 - _OPENING_MS - 2 * sum(latency_ms))
     job = _Run(strategy if callable(strategy) else None, known, clock, latency_ms, stop)
     if not isinstance(config, ExecutorConfig):
         config = ExecutorConfig(**{**(config or {}), "private_key": "1" * 64})
     job.prepare(config, to_micro(balance, "balance"), seed)
-    report = run_virtual(clock, job.play(chain((first,), events)))
+    report = run_virtual(clock, job.play(feed))
     if not job.market.keeper.counts.books and not report.is_cancelled:
         names = [one.name for one in sources]
         raise InputError("data", names, "has no snapshot of a book that the forms name")
     told = [(one.name, one.coverage()) for one in sources]
     partial = tuple(f"{name}: {one.detail or 'partial'}" for name, one in told if one.is_partial)
     return msgspec.structs.replace(report, partial=partial)
+
+
+def _feed_of(sources: Sequence[Source]) -> tuple[int, Tape | Iterator[Stamped]]:
+    """Return when the data begins, and the data: a tape by itself is played as it is."""
+    names = [one.name for one in sources]
+    if len(sources) == 1 and isinstance(sources[0], Tape):
+        if sources[0].first_ns < 0:
+            raise InputError("data", names, "has no event")
+        return sources[0].first_ns, sources[0]
+    events = merge(sources)
+    first = next(events, None)
+    if first is None:
+        raise InputError("data", names, "has no event")
+    return first.received_ns, chain((first,), events)
 
 
 def sweep(
@@ -136,6 +152,10 @@ def sweep(
 def _run_job(job: tuple[Any, Any, dict[str, Any]]) -> Report:
     strategy, data, arguments = job
     return run(strategy, data, **arguments)
+
+
+class _Stopped(Exception):
+    """Somebody wants the run to end."""
 
 
 class _Run:
@@ -180,7 +200,7 @@ class _Run:
         self._balance_micro = balance_micro
         self._credentials = credentials
 
-    async def play(self, events: Iterator[Stamped]) -> Report:
+    async def play(self, feed: Tape | Iterator[Stamped]) -> Report:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)  # noqa: S101
         address = build_signer(self._config).address
@@ -194,16 +214,14 @@ class _Run:
             latency_ms=self._latency_ms,
         )
         first_ms = self._clock.now_ms + _OPENING_MS + 2 * sum(self._latency_ms)
-        cancelled = False
         async with Executor(self._config, venue, clock=self._clock) as self._executor:
             try:
-                for one in events:
-                    if self._stop is not None and self._stop.is_set():
-                        cancelled = True
-                        break
-                    await loop.advance(one.received_ns // 1_000_000)
-                    self._take(one)
-            except (KeyboardInterrupt, asyncio.CancelledError):
+                if isinstance(feed, Tape):
+                    await self._play_tape(loop, feed)
+                else:
+                    await self._play_events(loop, feed)
+                cancelled = False
+            except (KeyboardInterrupt, asyncio.CancelledError, _Stopped):
                 cancelled = True
             last_ms = self._clock.now_ms
             await loop.advance(last_ms + _SETTLING_MS)  # answers and follow-ups that are due
@@ -211,33 +229,82 @@ class _Run:
         self._exchange.audit()
         return self._report(results, first_ms, last_ms, cancelled)
 
+    async def _play_events(self, loop: VirtualLoop, events: Iterator[Stamped]) -> None:
+        for one in events:
+            self._check_stop()
+            await loop.advance(one.received_ns // _MS_NS)
+            self._take(one)
+
+    async def _play_tape(self, loop: VirtualLoop, tape: Tape) -> None:
+        table = self.market.table
+        slots = [table.slot(token) for token in tape.tokens]
+        player = TapePlayer(self._evaluator, table, slots, ahead_ms=FeedSettings().ahead_ms)
+        player.stops_at_touch = self._strategy is not None
+        for block in tape.blocks():
+            player.load(block)
+            await self._play_block(loop, tape, player, block)
+        counts, of_player = self.market.keeper.counts, player.counts()
+        counts.books += of_player["books"]
+        counts.changes += of_player["changes"]
+        self._events += of_player["messages"]
+
+    async def _play_block(
+        self, loop: VirtualLoop, tape: Tape, player: TapePlayer, block: Block
+    ) -> None:
+        at_least_ns = 0
+        while True:
+            self._check_stop()
+            player.watch(self.market.our_slots())
+            why = player.play(max(loop.next_due_ns(), at_least_ns))
+            if why is TapeStop.END:
+                return
+            if why is TapeStop.DUE:
+                received_ns = block[0][player.row]
+                await loop.advance(received_ns // _MS_NS)
+                at_least_ns = received_ns + 1  # what was due has been done
+                continue
+            await loop.advance(player.received_ns // _MS_NS)
+            if why is TapeStop.FOUND:
+                for finds in player.finds:
+                    self._submit_finds(finds)
+            elif why is TapeStop.TOUCHED:
+                self._look(player.touched, player.received_ns)
+            else:
+                self._take(tape.event_at(block, player.row - 1)[0])
+
+    def _check_stop(self) -> None:
+        if self._stop is not None and self._stop.is_set():
+            raise _Stopped
+
     def _take(self, one: Stamped) -> None:
         self._events += 1
         if one.kind == "resolution":
             self._pays.update(dict.fromkeys(one.tokens, one.pays_micro))
             return
         self.market.take(one)
-        if self.market.is_ours:
-            self.market.follow()
-        for slot in self._touched:
-            self._look(slot)
-        self._touched.clear()
+        touched, self._touched = dict.fromkeys(self._touched), []
+        self._look(tuple(touched), one.received_ns)
 
     def _on_touched(self, slot: int) -> None:
         # Looked at after the keeper has returned: a strategy's mistake must not count as the feed's
         self._touched.append(slot)
 
-    def _look(self, slot: int) -> None:
-        now_ms = self._clock.now_ms
-        if self._strategy is not None:
-            found = self._strategy(self._books, now_ms)
+    def _look(self, touched: tuple[int, ...], received_ns: int) -> None:
+        """Let resting orders meet the new books, then look for what pays."""
+        if self.market.is_ours:
+            self.market.follow()
+        for slot in touched:
+            if self._strategy is None:
+                self._submit_finds(self._evaluator.touched(slot, received_ns))
+                continue
+            found = self._strategy(self._books, self._clock.now_ms)
             one = found is not None and not isinstance(found, Iterable)
             for signal in (found,) if one else found or ():  # type: ignore[union-attr]
                 self._submit(signal)  # type: ignore[arg-type]
-            return
-        finds = self._evaluator.touched(slot, now_ms * 1_000_000)
+
+    def _submit_finds(self, finds: Iterable[Found]) -> None:
         for each in sorted(finds, key=lambda find: -find.net_micro):
-            self._submit(self._builder.build(each, now_ms))
+            self._submit(self._builder.build(each, self._clock.now_ms))
 
     def _submit(self, signal: Signal) -> None:
         self._asked.append((self._clock.now_ms, signal, self._executor.submit(signal)))

@@ -15,7 +15,7 @@ from polyexec.models import Leg, Quote
 from polyexec.numbers import from_micro
 from polyexec.signals import ArbSignal, LegsSignal, Signal
 
-__all__ = ["SignalBuilder", "build_signal"]
+__all__ = ["Found", "SignalBuilder", "build_signal"]
 
 _MS_NS: Final = 1_000_000
 _MICRO: Final = 1_000_000

@@ -23,7 +23,7 @@ from polyexec.enums import LegState, Settlement, Side
 from polyexec.models import OrderId, TokenId
 from polyexec.numbers import MICRO, PRICE_SCALE
 
-__all__ = ["FeeRule", "OrderTracker", "TrackedOrder", "total_fee_bound"]
+__all__ = ["FeeRule", "OrderTracker", "OrderUpdate", "TrackedOrder", "total_fee_bound"]
 
 
 class FeeRule(msgspec.Struct, frozen=True):
@@ -131,8 +131,28 @@ class TrackedOrder:
         """Taker fee that is booked."""
         return sum(flow.fee_micro for flow in self.flows.values())
 
+    @property
+    def paid_micro(self) -> int:
+        """Collateral that is booked for what has traded, without fee."""
+        return _round(sum(flow.paid_scaled for flow in self.flows.values()), self.leg)
+
     def __repr__(self) -> str:
         return f"TrackedOrder({self.order_id[:10]}…, {self.state}, filled={self.filled_micro})"
+
+
+class OrderUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """News of one of our orders, after its answer: what is booked of it now."""
+
+    order_id: OrderId
+    leg: PricedLeg
+    state: LegState
+    filled_micro: int
+    """Shares that traded, those of failed trades not counted."""
+    paid_micro: int
+    """Collateral for them, without fee."""
+    fee_micro: int
+    fills: tuple[Fill, ...]
+    """All of them, each with its settlement; empty: the news is another."""
 
 
 class OrderTracker:

@@ -147,7 +147,7 @@ class BookKeeper:
     def _take_changes(self, event: PriceChanges, owner: int, received_ns: int) -> None:
         time_ms = parse_time_ms(event.timestamp)
         counts, tokens, apply = self.counts, self.tokens, self.table.apply_change
-        touched: list[tuple[Followed, int]] = []
+        touched: dict[Followed, int] = {}
         for change in event.price_changes:
             token = tokens.get(change.asset_id)
             if token is None or token.owner != owner:
@@ -175,8 +175,8 @@ class BookKeeper:
                 token.heard_s = self._now_s
                 self._note(token, change, event, time_ms)
                 if flags:
-                    touched.append((token, flags))
-        for token, flags in touched:
+                    touched[token] = touched.get(token, 0) | flags
+        for token, flags in touched.items():
             self._touch(token, flags)
 
     def _note(
