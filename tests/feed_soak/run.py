@@ -167,10 +167,6 @@ class Soak:
         while now() < until_s:
             await asyncio.sleep(1.0)
             self._compare(now())
-        # The exchange remembers every order that there was; that is not the feed's memory.
-        orders = self.exchange.engine.orders
-        for order_id in [one for one in orders if one not in self.exchange.engine.live]:
-            del orders[order_id]
         wrong = [t for t in self._tokens() if not is_true(self.exchange, self.table, t)]
         self.count.unrecovered += len(wrong)
 

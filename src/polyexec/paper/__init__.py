@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polyexec.paper.book import Order, PaperMarket
-    from polyexec.paper.conditions import Conditions
+    from polyexec.paper.conditions import Conditions, Restart
     from polyexec.paper.embedded import PaperExchange
     from polyexec.paper.errors import Refused
     from polyexec.paper.http import Fault, Held, Request, Response, json_response
@@ -34,6 +34,7 @@ __all__ = [
     "Refused",
     "Request",
     "Response",
+    "Restart",
     "Trade",
     "json_response",
 ]
@@ -54,6 +55,7 @@ _HOME = {
     "Refused": "errors",
     "Request": "http",
     "Response": "http",
+    "Restart": "conditions",
     "Trade": "matching",
     "json_response": "http",
 }

@@ -44,11 +44,15 @@ class Modes:
 
     def restart(self, down_ms: int, post_only_ms: int) -> None:
         """Be down, then post-only, then normal."""
-        now = self._clock()
-        self._plan = [
-            (now, VenueMode.RESTARTING),
-            (now + down_ms, VenueMode.POST_ONLY),
-            (now + down_ms + post_only_ms, VenueMode.NORMAL),
+        self._plan = []
+        self.schedule(self._clock(), down_ms, post_only_ms)
+
+    def schedule(self, at_ms: int, down_ms: int, post_only_ms: int) -> None:
+        """Do so from that unix time on; what is scheduled has to be later than what was."""
+        self._plan += [
+            (at_ms, VenueMode.RESTARTING),
+            (at_ms + down_ms, VenueMode.POST_ONLY),
+            (at_ms + down_ms + post_only_ms, VenueMode.NORMAL),
         ]
 
     def check_orders(self) -> None:

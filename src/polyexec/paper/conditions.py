@@ -2,17 +2,26 @@
 
 import random
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from polyexec.errors import InputError
 from polyexec.numbers import MICRO, Number
 from polyexec.paper.latency import LatencyModel
 from polyexec.parsing import parse_rate_micro
 
-__all__ = ["Chance", "Conditions", "QueueEstimate", "parse_whole_ms"]
+__all__ = ["Chance", "Conditions", "QueueEstimate", "Restart", "parse_whole_ms"]
 
 QueueEstimate: TypeAlias = Literal["fifo", "pro_rata"]
 """Where cancels of a recorded level come from; see :mod:`polyexec.paper.queueing`."""
+
+
+class Restart(NamedTuple):
+    """A restart of the exchange: 425, then post-only orders, then all again."""
+
+    at_ms: int
+    """Unix time."""
+    down_ms: int = 60_000
+    post_only_ms: int = 120_000
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -35,6 +44,8 @@ class Conditions:
         From a match until its trade is CONFIRMED or FAILED.
     failure_rate : number
         Share of the trades that fail to settle: shares and money come back.
+    restarts : tuple of Restart
+        When the exchange restarts by itself, earliest first.
     seed : int
         The same seed and the same orders give the same fills.
 
@@ -51,6 +62,7 @@ class Conditions:
     reject_rate: Number = 0
     settle_ms: int = 0
     failure_rate: Number = 0
+    restarts: tuple[Restart, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -59,6 +71,14 @@ class Conditions:
         parse_whole_ms(self.settle_ms, "settle_ms", most=86_400_000)
         parse_whole_ms(self.delay_ms, "delay_ms", most=60_000)
         parse_rate_micro(self.maker_rebate, "maker_rebate")
+        free_ms = 0
+        for number, (at_ms, down_ms, post_only_ms) in enumerate(self.restarts):
+            parse_whole_ms(down_ms, f"restarts[{number}].down_ms", most=86_400_000)
+            parse_whole_ms(post_only_ms, f"restarts[{number}].post_only_ms", most=86_400_000)
+            if type(at_ms) is not int or at_ms < free_ms:
+                problem = "must be unix milliseconds, after the end of the restart before"
+                raise InputError(f"restarts[{number}].at_ms", at_ms, problem)
+            free_ms = at_ms + down_ms + post_only_ms
         for name in ("reject_rate", "failure_rate"):
             Chance(getattr(self, name), self.seed, name)
 

@@ -428,13 +428,13 @@ class PaperExchange:
         who = ledger.holders(market) if address is None else [parse_address(address, "address")]
         return from_micro(sum(ledger.redeem(account, market) for account in who))
 
-    def recorded_books(self, before_match: Callable[[str], object]) -> RecordedBooks:
+    def recorded_books(self, before_look: Callable[[str], object]) -> RecordedBooks:
         """Return what lays recorded books over this exchange, queue and own impact included.
 
-        ``before_match`` is called with an order's token before the book is looked at; it lays
-        that token's book, so that books which nobody trades cost nothing.
+        ``before_look`` is called with a token before an order or a question looks at its book; it
+        lays that book, so that books which nobody looks at cost nothing.
         """
-        self._exchange.before_match = before_match
+        self._exchange.before_look = before_look
         return RecordedBooks(self._exchange, queue=self._exchange.conditions.queue)
 
     def seed_book(self, token_id: str | int, *, bids: Levels = (), asks: Levels = ()) -> None:

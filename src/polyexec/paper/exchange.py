@@ -88,12 +88,14 @@ class Exchange:
         )
         self._rejects = conditions.chance("reject_rate")
         self._held: set[str] = set()
-        self.before_match: Callable[[str], object] | None = None
-        """Called with an order's token before the book is looked at: a replay lays it then."""
+        self.before_look: Callable[[str], object] | None = None
+        """Called with a token before its book is looked at: a replay lays it then."""
         self.accounts = Accounts(chain_id, clock=clock, window_s=auth_window_s)
         self.wallets = Wallets()
         self.hasher = OrderHasher(chain_id)
         self.modes = Modes(clock)
+        for restart in conditions.restarts:
+            self.modes.schedule(*restart)
         self.limits = SignerLimits(clock)
         self.heartbeats = Heartbeats(clock)
         self.listings = Listings()
@@ -158,7 +160,7 @@ class Exchange:
         return answers
 
     def _is_held(self, order: Order) -> bool:
-        self._look(order)
+        self._look(order.token_id)
         # A post-only order that would trade is refused, and not after a while.
         return (
             order.market.delay_ms > 0 and not order.post_only and self.engine.is_marketable(order)
@@ -166,12 +168,12 @@ class Exchange:
 
     def _release(self, order: Order) -> dict[str, Any]:
         self._held.discard(order.order_id)
-        self._look(order)
+        self._look(order.token_id)
         return self._place(order)
 
-    def _look(self, order: Order) -> None:
-        if self.before_match is not None:
-            self.before_match(order.token_id)
+    def _look(self, token_id: str) -> None:
+        if self.before_look is not None:
+            self.before_look(token_id)
 
     def _place(self, order: Order) -> dict[str, Any]:
         return views.accepted(order, self.engine.place(order))
@@ -318,6 +320,7 @@ class Exchange:
         """Return the body of ``/book``."""
         self.engine.expire()
         market, token = self.market_of(token_id)
+        self._look(token_id)
         return views.book_view(market, self.engine.book(market), token)
 
     def set_tick(self, market: PaperMarket, tick_e4: int) -> None:

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from polyexec.enums import Side
+from polyexec.errors import InternalError
 from polyexec.numbers import PRICE_SCALE
 from polyexec.paper.book import Order, PaperMarket
 from polyexec.paper.conditions import QueueEstimate
@@ -53,6 +54,7 @@ class RecordedBooks:
         self._estimate = queue
         self._books: dict[str, RecordedBook] = {}
         self._ours: dict[str, PaperMarket] = {}
+        self._mistake: Exception | None = None
         exchange.watch(self._on_event)
 
     def __getitem__(self, market: PaperMarket) -> "RecordedBook":
@@ -69,20 +71,37 @@ class RecordedBooks:
 
     def ours(self) -> list[PaperMarket]:
         """Return the markets where what is there is not just what is recorded."""
+        self.check()
         for condition_id in [one for one in self._ours if not self._books[one].is_ours]:
             del self._ours[condition_id]
         return list(self._ours.values())
 
     def fill_bounds(self) -> Iterator[FillBounds]:
         """Yield what every order of an account that ever rested has traded, and its bounds."""
+        self.check()
         for book in self._books.values():
             yield from book.fill_bounds()
 
+    def check(self) -> None:
+        """Say that a mistake of ours has happened while the engine could not be told.
+
+        Raises
+        ------
+        InternalError
+            Queues and impact are not to be believed any more.
+        """
+        if self._mistake is not None:
+            raise InternalError("a fill was not taken into the recorded books") from self._mistake
+
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, Filled):
-            self._own(event.market).on_fill(event)
-        elif isinstance(event, OrderChanged) and event.order.account != HOUSE:
-            self._own(event.order.market).on_order(event.order)
+        try:
+            if isinstance(event, Filled):
+                self._own(event.market).on_fill(event)
+            elif isinstance(event, OrderChanged) and event.order.account != HOUSE:
+                self._own(event.order.market).on_order(event.order)
+        except Exception as error:
+            self._mistake = error  # the exchange logs it and goes on: a match may not stop here
+            raise
 
     def _own(self, market: PaperMarket) -> "RecordedBook":
         self._ours[market.condition_id] = market

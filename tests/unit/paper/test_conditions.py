@@ -173,6 +173,21 @@ def test_trades_settle_after_a_time_and_some_fail() -> None:
     assert run_virtual(clock, main()) == first
 
 
+def test_restarts_come_when_they_are_due(clock: Clock) -> None:
+    start = clock.now_ms
+    plan = (paper.Restart(start + 1000, 500, 200), paper.Restart(start + 1700, 100, 0))
+    exchange = paper.PaperExchange(clock=clock, conditions=Conditions(restarts=plan))
+    market, alice, _ = market_of(exchange)
+    seen = []
+    for ms in (999, 1000, 1500, 1700, 1800):
+        clock.now_ms = start + ms
+        seen.append(alice.post(alice.limit(market.yes, "BUY", "0.10", "5"))[0])
+    assert seen == [200, 425, 503, 425, 200]
+    for wrong in (plan[::-1], (paper.Restart(-1),), (paper.Restart(5, -1),)):
+        with pytest.raises(InputError, match="restarts"):
+            Conditions(restarts=wrong)
+
+
 # --- rebates --------------------------------------------------------------------------------------
 
 

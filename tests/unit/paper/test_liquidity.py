@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 from polyexec import paper
 from polyexec.enums import Side
+from polyexec.errors import InternalError
 from polyexec.paper.conditions import Conditions, QueueEstimate
 from polyexec.paper.ledger import HOUSE
 from polyexec.paper.queueing import LAG_MS, WINDOW_MS
@@ -184,6 +185,17 @@ def test_a_cancelled_order_leaves_the_queue_and_is_reported(replay: Replay) -> N
     assert replay.books.ours() == []
     (bounds,) = replay.books.fill_bounds()
     assert bounds == (bid, 20 * M, 0, 0, 0)
+
+
+def test_a_mistake_of_ours_ends_the_replay(
+    replay: Replay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(paper.RecordedBook, "on_fill", lambda self, event: 1 / 0)
+    replay.show(asks=[(42, 100)])
+    assert replay.order("BUY", 42, 30)  # the order does not suffer
+    with pytest.raises(InternalError, match="recorded books"):
+        replay.books.ours()
+    assert "watcher failed" in caplog.text
 
 
 def test_house_orders_are_forgotten_when_they_end(replay: Replay) -> None:
