@@ -268,6 +268,14 @@ def test_another_schema_is_refused_by_column(schema: Any, words: str, tmp_path: 
         open_source(path)
 
 
+@pytest.mark.parametrize("option", ["tokens", "markets"])
+def test_one_text_is_no_list_of_ids(option: str, tmp_path: Path) -> None:
+    path = write(tmp_path / name(0), [row(1, 0)])
+    with pytest.raises(InputError, match=rf"{option}='1+': must be a list of"):
+        open_source(path, **{option: TOKENS[0][:9]})
+    assert seen(open_source(path, **{option: []})) == []
+
+
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / name(0), [row(t, 0) for t in range(99)])
     data = path.read_bytes()

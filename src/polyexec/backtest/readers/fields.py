@@ -1,15 +1,15 @@
 """Fields of rows that others have written, checked, with the row in every message."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 from polyexec.backtest.readers.lines import Lines
 from polyexec.errors import InputError
-from polyexec.parsing import parse_side
+from polyexec.parsing import parse_side, parse_token_id
 
-__all__ = ["CsvRows", "amount_text", "csv_names", "side_text"]
+__all__ = ["CsvRows", "amount_text", "csv_names", "side_text", "token_set"]
 
 
 def amount_text(value: Any, where: str) -> str:
@@ -42,6 +42,19 @@ def side_text(value: Any, where: str) -> str:
         return str(parse_side(str(value).upper()))
     except InputError as error:
         raise InputError(f"{where} side", value, error.hint) from None
+
+
+def token_set(tokens: Iterable[str] | None) -> frozenset[str] | None:
+    """Return the token ids to read, checked; None: all.
+
+    Raises
+    ------
+    InputError
+        One is no token id, or it is one text, whose digits are no tokens.
+    """
+    if isinstance(tokens, str):
+        raise InputError("tokens", tokens, "must be a list of token ids, not one text")
+    return None if tokens is None else frozenset(map(parse_token_id, tokens))
 
 
 def csv_names(line: bytes) -> list[str]:

@@ -178,7 +178,8 @@ class ParquetRows:
         compute, mask = self._pa.compute, None
         for column, values in where.items():
             part = compute.is_in(
-                self._text(batch.column(column)), value_set=self._pa.array(sorted(values))
+                self._text(batch.column(column)),
+                value_set=self._pa.array(sorted(values), self._pa.string()),
             )
             mask = part if mask is None else compute.and_(mask, part)
         if matching is not None:

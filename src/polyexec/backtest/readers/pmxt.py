@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from polyexec.backtest.readers.fields import token_set
 from polyexec.backtest.readers.lines import list_files
 from polyexec.backtest.readers.parquet import ParquetRows
 from polyexec.backtest.readers.sorting import Sorter
@@ -29,7 +30,6 @@ from polyexec.core.market_events import (
     TickSizeChange,
 )
 from polyexec.errors import InputError
-from polyexec.parsing import parse_token_id
 
 __all__ = ["Pmxt", "PmxtEvent", "pmxt_version"]
 
@@ -111,8 +111,12 @@ class Pmxt:
         markets: Iterable[str] | None = None,
     ) -> None:
         files = [file for file in list_files(path) if file.suffix.lower() == ".parquet"]
+        if not files:
+            raise InputError(str(path), 0, "Parquet files are in it")
         self.name = str(path) if isinstance(path, Path | str) else str(files[0])
-        self._tokens = None if tokens is None else frozenset(map(parse_token_id, tokens))
+        self._tokens = token_set(tokens)
+        if isinstance(markets, str):
+            raise InputError("markets", markets, "must be a list of condition ids, not one text")
         self._markets = None if markets is None else frozenset(markets)
         self._files = _by_hour(files)
         for _, file in self._files:
@@ -198,7 +202,7 @@ class Pmxt:
         if self._markets is not None:
             found["market_id" if version == 1 else "market"] = self._markets
         if self._tokens is not None and version != 1:
-            found["asset_id"] = frozenset(self._tokens)
+            found["asset_id"] = self._tokens
         return found
 
     def _matching(self, version: int) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from polyexec.backtest.readers.fields import CsvRows, amount_text, side_text
+from polyexec.backtest.readers.fields import CsvRows, amount_text, side_text, token_set
 from polyexec.backtest.readers.lines import Lines, list_files, read_document
 from polyexec.backtest.readers.sorting import Sorter
 from polyexec.backtest.readers.tally import Tally
@@ -60,7 +60,7 @@ class DataApiTrades:
     ) -> None:
         self._files = list_files(path)
         self.name = str(path) if isinstance(path, Path | str) else str(self._files[0])
-        self._tokens = None if tokens is None else frozenset(map(parse_token_id, tokens))
+        self._tokens = token_set(tokens)
         self._tally = Tally(self.truth, is_dense=False)
 
     def events(self) -> Iterator[Stamped]:
