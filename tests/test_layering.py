@@ -16,6 +16,7 @@ LAYERS = {
         "enums",
         "environment",
         "errors",
+        "logs",
         "models",
         "numbers",
         "parsing",
@@ -49,6 +50,8 @@ LAYERS = {
         "build",
         "engine",
         "backtest",
+        "notifying",
+        "metering",
     },
     5: {"bot", "cli", "demo", "doctor", "__main__"},
 }
