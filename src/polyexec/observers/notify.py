@@ -150,8 +150,8 @@ class Notifier:
             self._loop, self._stop = loop, stop
             if self._close_s is not None:
                 stop.set()
-        for number in range(len(self._outboxes)):
-            self._wake(number)
+        for courier in self._couriers:
+            courier.wake()
         tasks = [loop.create_task(courier.run()) for courier in self._couriers]
         tasks.append(loop.create_task(self._watch()))
         await stop.wait()
