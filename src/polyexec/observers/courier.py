@@ -14,7 +14,9 @@ from polyexec.observers.endpoints import Delivered, Endpoint, Later, Post, Refus
 from polyexec.observers.notices import Batch
 from polyexec.observers.outbox import Outbox
 
-__all__ = ["Courier", "DeliveryCounts"]
+__all__ = ["THREAD_NAME", "Courier", "DeliveryCounts"]
+
+THREAD_NAME: Final = "polyexec-notify"
 
 _log = logging.getLogger("polyexec.notify")
 
@@ -22,6 +24,10 @@ _FIRST_BACKOFF_S: Final = 1.0
 _MAX_BACKOFF_S: Final = 60.0
 _MOST_AGE_S: Final = 86_400.0
 _MAX_ANSWER: Final = 64 * 1024
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    return record.threadName != THREAD_NAME
 
 
 class DeliveryCounts(msgspec.Struct):
@@ -82,6 +88,9 @@ class Courier:
         self._idle = asyncio.Event()
         self._idle.set()
         self._failed = 0
+        # When debugging, httpcore logs the headers of answers: a redirect repeats the URL.
+        for library in ("httpcore.connection", "httpcore.http11"):
+            logging.getLogger(library).addFilter(_is_not_ours)
         # Not httpx.AsyncClient: it logs every URL, and these are secrets. No proxy and no
         # certificate switch is taken from the environment, and no redirect is followed.
         self._transport = httpx.AsyncHTTPTransport(

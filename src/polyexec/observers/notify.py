@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from polyexec.enums import NoticeKind
 from polyexec.errors import UsageError
-from polyexec.observers.courier import Courier, DeliveryCounts
+from polyexec.observers.courier import THREAD_NAME, Courier, DeliveryCounts
 from polyexec.observers.endpoints import Endpoint
 from polyexec.observers.notices import Notice
 from polyexec.observers.outbox import Outbox
@@ -110,7 +110,7 @@ class Notifier:
         """Begin. Notices given before are told now."""
         if self._thread is not None or self._close_s is not None:
             raise UsageError("a notifier is started once")
-        self._thread = threading.Thread(target=self._run, name="polyexec-notify", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
     def close(self, timeout_s: float = 2.0) -> None:
