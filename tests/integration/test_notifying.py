@@ -43,9 +43,9 @@ def config(server: Server | None = None, **changes: Any) -> px.ExecutorConfig:
     return px.ExecutorConfig(**given | changes)
 
 
-def a_signal(executor: px.Executor, size: int = 10) -> px.LegsSignal:
+def a_signal(executor: px.Executor, size: int = 10, slug: str = "m") -> px.LegsSignal:
     exchange = executor.exchange
-    market = exchange.add_market("m", fee_rate="0.07")
+    market = exchange.add_market(slug, fee_rate="0.07")
     exchange.seed_book(market.yes, asks=[("0.45", 100)])
     exchange.deposit(executor.address, 100)
     leg = px.Leg(market.yes, "BUY", "0.45", size, "FOK", tick_size="0.01", fee_rate="0.07")

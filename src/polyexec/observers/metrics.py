@@ -203,7 +203,7 @@ class Metrics:
         for outcome in (NoticeKind.SUCCESS, NoticeKind.FAILURE, NoticeKind.UNKNOWN, "skipped"):
             # There from the beginning, so that a rate sees the first one.
             made["polyexec_results_total"].labels(str(outcome))
-        self.registry.register(self)  # type: ignore[arg-type]
+        self.registry.register(self)
 
     def count(self, result: TradeResult) -> None:
         """Take in a result. From any thread."""
