@@ -150,9 +150,11 @@ class Courier:
             is_lost = isinstance(verdict, Refused) or is_late
             if is_lost:
                 counts.lost += post.notices
-            if not self._failed or isinstance(verdict, Refused):
-                event = "notify_refused" if isinstance(verdict, Refused) else "notify_delayed"
-                _log.warning(event, extra={"endpoint": name, "reason": self._hide(verdict.reason)})
+            reason = self._hide(verdict.reason)
+            if isinstance(verdict, Refused):
+                _log.warning("notify_refused", extra={"endpoint": name, "reason": reason})
+            elif not self._failed:  # the first time in a row
+                _log.warning("notify_delayed", extra={"endpoint": name, "reason": reason})
             self._failed += 1
             asked_s = verdict.after_s if isinstance(verdict, Later) else 0.0
             await self._sleep(max(asked_s, self._backoff_s()))

@@ -29,6 +29,8 @@ Watch: TypeAlias = Callable[[int], Iterable[Notice]]
 """Is asked every second, with the unix time in milliseconds, what there is to tell."""
 
 _WATCH_S: Final = 1.0
+# Of the loop, in which sockets that were closed let go of their descriptors.
+_LAST_ROUNDS: Final = 3
 
 
 class Notifier:
@@ -164,6 +166,8 @@ class Notifier:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(_LAST_ROUNDS):
+            await asyncio.sleep(0)
 
     def _courier(self, endpoint: Endpoint, outbox: Outbox) -> Courier:
         return Courier(

@@ -212,7 +212,7 @@ class _Connection(asyncio.Protocol):
         try:
             outcome = await hook(request)
         except Exception:
-            _log.exception("request hook failed")
+            _log.exception("paper_hook_failed")
             outcome = json_response({"error": "Internal server error"}, 500)
         if outcome is Fault.CLOSE:
             self.abort()
@@ -227,7 +227,9 @@ class _Connection(asyncio.Protocol):
             return self._server.handle(request)
         except Exception:
             # An error of ours, not of the client: it must not take the connection with it.
-            _log.exception("%s %s failed", request.method, request.path)
+            _log.exception(
+                "paper_request_failed", extra={"method": request.method, "path": request.path}
+            )
             return json_response({"error": "Internal server error"}, 500)
 
     def _respond(self, stream_id: int, response: Response) -> None:

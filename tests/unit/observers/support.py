@@ -135,7 +135,6 @@ class Server:
         self._changed = threading.Condition()
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> "Server":
@@ -169,14 +168,15 @@ class Server:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for task in self._tasks:
+        # Handshakes that are not done, too.
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         try:
             while True:
                 request = await self._read(reader)
@@ -189,7 +189,6 @@ class Server:
             pass
         finally:
             writer.transport.abort()
-            self._tasks.discard(task)
 
     async def _read(self, reader: asyncio.StreamReader) -> Request:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
