@@ -54,7 +54,8 @@ class Courier:
     ssl_context : ssl.SSLContext
         What is trusted.
     timeout_s : float
-        For a whole exchange, however slowly its bytes drip in.
+        For every wait for the peer; a whole exchange has three times that, however slowly its bytes
+        drip in.
     unix_s, monotonic_ns, sleep
         Clocks and waiting.
 
@@ -172,8 +173,12 @@ class Courier:
         try:
             url, headers = self._endpoint.request(body, int(self._unix_s()))
             headers = {**headers, "accept-encoding": "identity", "user-agent": "polyexec"}
-            async with asyncio.timeout(self._timeout_s):
-                request = httpx.Request("POST", url, headers=headers, content=body)
+            # The library's own limits as well: on a cancelled handshake it leaves its socket open.
+            waits = dict.fromkeys(("connect", "read", "write", "pool"), self._timeout_s)
+            async with asyncio.timeout(3 * self._timeout_s):
+                request = httpx.Request(
+                    "POST", url, headers=headers, content=body, extensions={"timeout": waits}
+                )
                 response = await self._transport.handle_async_request(request)
                 try:
                     answer = await _read(response)
@@ -182,8 +187,8 @@ class Courier:
             return self._endpoint.verdict(
                 response.status_code, {k.lower(): v for k, v in response.headers.items()}, answer
             )
-        except TimeoutError:
-            return Later(f"no answer within {self._timeout_s:g} s")
+        except (TimeoutError, httpx.TimeoutException):
+            return Later("no answer in time")
         except Exception as error:  # garbage makes the library raise more than its own errors
             return Later(f"{type(error).__name__}: {error}")
 

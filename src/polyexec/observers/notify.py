@@ -47,7 +47,7 @@ class Notifier:
     ssl_context : ssl.SSLContext
         What is trusted.
     timeout_s : float
-        For one post, from name resolution to the end of the answer.
+        For every wait for an endpoint; a whole post has three times that.
     time_ms, monotonic_ns, sleep
         Clocks and waiting.
     """
