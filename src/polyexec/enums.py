@@ -294,7 +294,7 @@ class NoticeKind(StrEnum):
     GROUP = "group"
     """A group changed after its result: its policy acted, or all of it has settled."""
     HALT = "halt"
-    """Halted, resumed, reduce-only, or the trading switch was moved."""
+    """Started, stopped, halted, resumed, reduce-only, or the trading switch was moved."""
     VENUE = "venue"
     """The exchange changed what it accepts."""
     RECONNECTS = "reconnects"

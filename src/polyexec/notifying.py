@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from polyexec.clob.origin import default_ssl_context
@@ -109,21 +109,38 @@ async def open_notifications(
     def on_mode(change: VenueModeChange) -> None:
         notifier.notify(_mode_notice(change, clock.time_ms()))
 
-    alarms, library = AlarmHandler(notifier.notify), logging.getLogger("polyexec")
     stops: list[Callable[[], None]] = [
         executor.on_trade_result(on_result),
         executor.on_group(on_group),
         executor.on_venue_mode(on_mode),
     ]
-    library.addHandler(alarms)
     notifier.start()
+    notifier.notify(_life_notice("Started", executor))
     try:
-        yield notifier
+        with _alarms(notifier):
+            yield notifier
     finally:
         for stop in stops:
             stop()
-        library.removeHandler(alarms)
+        notifier.notify(_life_notice("Stopped", executor))
         await asyncio.to_thread(notifier.close, close_s)
+
+
+@contextlib.contextmanager
+def _alarms(notifier: Notifier) -> Iterator[None]:
+    """Turn errors in the log into notices meanwhile."""
+    library = logging.getLogger("polyexec")
+    handlers: list[logging.Handler] = [AlarmHandler(notifier.notify)]
+    if not library.hasHandlers() and logging.lastResort is not None:
+        # Nobody has set logging up: what was shown without our handler is shown beside it.
+        handlers.append(logging.lastResort)
+    for handler in handlers:
+        library.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            library.removeHandler(handler)
 
 
 def endpoints_of(config: ExecutorConfig, address: str) -> tuple[Endpoint, ...]:
@@ -206,6 +223,23 @@ def _trading_state(executor: BaseExecutor) -> TradingState:
         enabled=executor.trading_enabled,
         halted=risk.halted,
         reduce_only=risk.is_reduce_only,
+    )
+
+
+def _life_notice(title: str, executor: BaseExecutor) -> Notice:
+    fields = [
+        ("executor", executor.config.executor_mode),
+        ("trading", "on" if executor.trading_enabled else "off"),
+        ("available", f"{from_micro(executor.ledger.available(COLLATERAL))} dollars"),
+    ]
+    halted = executor.risk.halted
+    if halted is not None:
+        fields.append(("halted", halted))
+    return Notice(
+        kind=NoticeKind.HALT,
+        title=title,
+        at_ms=executor._clock.time_ms(),
+        fields=tuple(fields),
     )
 
 

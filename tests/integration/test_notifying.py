@@ -86,8 +86,24 @@ async def test_a_trade_a_halt_and_an_error_reach_both_endpoints(server: Server) 
         assert not any("HALTED" in title for title in found)
     texts = [r.json["text"] for r in server.requests if r.path.startswith("/bot")]
     assert any("0x" in text and "Executed: 1 legs" in text for text in texts)
-    # Switched off by closing, or nothing more: in any case nobody listens any longer.
+    found = await told(server, "Started", "Stopped")
+    assert (found[0], found[-1]) == ("Started", "Stopped")
     assert not any("Alarm" in type(h).__name__ for h in logging.getLogger("polyexec").handlers)
+
+
+async def test_what_was_logged_to_nobody_is_still_shown(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in a process that has not set logging up: a handler of ours would silence its warnings.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    settings = config(server)
+    async with (
+        px.Executor(settings) as executor,
+        open_notifications(settings, executor, ssl_context=server.trust),
+    ):
+        logging.getLogger("polyexec.clob").warning("connect_failed")
+    assert capsys.readouterr().err.splitlines().count("connect_failed") == 1
+    assert logging.lastResort not in logging.getLogger("polyexec").handlers
 
 
 async def test_without_endpoints_nothing_is_opened() -> None:
@@ -110,7 +126,7 @@ async def test_a_dead_endpoint_holds_up_neither_submits_nor_closing() -> None:
             ) as notifier:
                 assert notifier is not None
                 assert (await executor.submit(signal)).success
-                await asyncio.to_thread(server.wait, 1)
+                await asyncio.to_thread(server.wait, 2)
                 executor.set_trading_enabled(False)
                 for _ in range(200):
                     await executor.submit(signal)
