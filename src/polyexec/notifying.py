@@ -185,7 +185,8 @@ def connection_losses(executor: BaseExecutor, engine: "Engine | None" = None) ->
         losses["orders"] = venue.transport.losses
     channel = executor.user_channel
     if channel is not None:
-        losses["user channel"] = channel.counts.connects + channel.counts.failures
+        counts = channel.counts
+        losses["user channel"] = max(0, counts.connects - 1) + counts.failures
     if engine is not None:
         with contextlib.suppress(UsageError):  # not open yet
             losses["market feed"] = engine.feed_counts.losses

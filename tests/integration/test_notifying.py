@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -136,7 +137,7 @@ async def test_a_dead_endpoint_holds_up_neither_submits_nor_closing() -> None:
 async def test_losses_of_every_connection_are_read() -> None:
     settings = config()
     async with px.Executor(settings) as executor:
-        assert set(connection_losses(executor)) == {"orders", "user channel"}
+        assert connection_losses(executor) == {"orders": 0, "user channel": 0}
         engine = Engine(settings, executor)
         assert "market feed" not in connection_losses(executor, engine)
         async with engine:
@@ -182,3 +183,75 @@ def test_settings_come_from_the_environment_and_others_names_stay_out() -> None:
     assert "hooks.example" not in repr(settings)
     names = [endpoint.name for endpoint in endpoints_of(settings, "0x" + "ab" * 20)]
     assert names == ["telegram", "webhook"]
+
+
+async def test_the_exchange_s_modes_are_told_and_nothing_else_when_so_asked(
+    server: Server,
+) -> None:
+    settings = config(
+        server, notify={"NOTIFY_WEBHOOK_URL": f"{server.url}/hook", "NOTIFY_ON": " Venue, summary"}
+    ).replace(telegram_bot_token="", telegram_chat_id="")
+    async with (
+        px.Executor(settings) as executor,
+        open_notifications(settings, executor, ssl_context=server.trust),
+    ):
+        signal = a_signal(executor)
+        await executor.refresh_balance()
+        executor.exchange.set_mode(px.VenueMode.CANCEL_ONLY)
+        assert not (await executor.submit(signal)).success
+        assert await told(server, "Exchange is CANCEL_ONLY (was NORMAL)") == [
+            "Exchange is CANCEL_ONLY (was NORMAL)"
+        ]
+
+
+async def test_a_group_that_settles_later_is_told(server: Server) -> None:
+    settings = config(server, follow_interval_s=0.05)
+    async with (
+        px.Executor(settings) as executor,
+        open_notifications(settings, executor, ssl_context=server.trust),
+    ):
+        signal = a_signal(executor)
+        await executor.refresh_balance()
+        assert (await executor.submit(signal)).success
+        await told(server, "Settled: 1 legs")
+
+
+class LaterClock(px.SystemClock):
+    """The machine's clock, ahead by as much as a test wants."""
+
+    ahead_ms = 0
+
+    def time_ms(self) -> int:
+        return super().time_ms() + self.ahead_ms
+
+
+async def test_the_day_s_sum_tells_results_and_what_is_there(server: Server) -> None:
+    # Twelve hours off, so that the day does not end while the test runs.
+    at = time.strftime("%H:%M", time.gmtime(time.time() + 43_200))
+    settings = config(server).replace(
+        notify={"NOTIFY_WEBHOOK_URL": f"{server.url}/hook", "NOTIFY_SUMMARY_AT": at},
+        telegram_bot_token="",
+        telegram_chat_id="",
+    )
+    clock = LaterClock()
+    async with (
+        px.Executor(settings, clock=clock) as executor,
+        open_notifications(settings, executor, ssl_context=server.trust),
+    ):
+        signal = a_signal(executor)
+        await executor.refresh_balance()
+        await executor.submit(signal)
+        await told(server, "Executed: 1 legs")
+        clock.ahead_ms = 86_400_000
+        await told(server, "Summary of 24.0 hours")
+    (fields,) = [
+        notice["fields"]
+        for request in server.requests
+        if request.path == "/hook"
+        for notice in request.json["notices"]
+        if notice["kind"] == "summary"
+    ]
+    assert fields["executed"] == "1"
+    assert fields["available"] == "95.32675 dollars"
+    assert fields["exchange"] == "NORMAL"
+    assert fields["notices not delivered"] == "0"
