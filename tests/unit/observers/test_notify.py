@@ -20,6 +20,7 @@ from polyexec.secret import Secret
 from tests.unit.observers.support import (
     WAIT_S,
     Behaviour,
+    Request,
     Server,
     answer,
     drip,
@@ -190,6 +191,58 @@ def test_a_dead_endpoint_delays_neither_the_caller_nor_the_other_endpoint() -> N
             assert notifier.waiting <= 2 * 8 * 2
             assert notifier.folded > 0
             assert notifier.counts["telegram"].delivered == 0
+
+
+def test_hours_of_outage_leave_one_short_message_of_all_that_happened() -> None:
+    """Time passes by the pauses alone: hours of them, at full speed."""
+
+    recovered = threading.Event()
+    most_waiting = []
+
+    async def take(request: Request, writer: asyncio.StreamWriter) -> None:
+        await answer()(request, writer)
+        if len(request.json["notices"]) > 1:
+            recovered.set()
+
+    class Outage:
+        now_ns = 0
+
+        def clock(self) -> int:
+            return self.now_ns
+
+        async def sleep(self, seconds: float) -> None:
+            self.now_ns += int(seconds * 1e9)
+            told = server.requests
+            if self.now_ns > 3600 * 1_000_000_000:
+                server.behaviour = take
+            for _ in range(50):
+                notifier.notify(notice(f"Executed {len(told)}"))
+            notifier.notify(notice(f"Halted {len(told)}", NoticeKind.HALT))
+            most_waiting.append(notifier.waiting)
+            await asyncio.sleep(0)
+
+    outage = Outage()
+    with Server(then=answer(503)) as server:
+        notifier = Notifier(
+            [webhook(server)],
+            ssl_context=server.trust,
+            monotonic_ns=outage.clock,
+            sleep=outage.sleep,
+        )
+        notifier.start()
+        notifier.notify(notice("first"))
+        assert recovered.wait(60)
+        notifier.close(WAIT_S)
+        counts = notifier.counts["webhook"]
+        assert counts.lost == 0
+        assert counts.failures > 50
+        assert max(most_waiting) == 16
+        last = server.requests[-1].json
+        kinds = [one["kind"] for one in last["notices"]]
+        assert (kinds.count("success"), kinds.count("halt")) == (8, 8)
+        assert last["more"]["success"] > 2_000
+        assert notifier.folded == sum(last["more"].values())
+        assert len(server.requests[-1].body) < 10_000
 
 
 def test_a_flood_becomes_one_message_with_a_number() -> None:
