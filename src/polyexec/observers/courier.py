@@ -36,7 +36,7 @@ class DeliveryCounts(msgspec.Struct):
     delivered: int = 0
     """Notices that it took."""
     lost: int = 0
-    """Notices that it refused, or did not take within a day."""
+    """Notices that it refused, or did not take within a day or before the end."""
     attempts: int = 0
     """Posts that were tried."""
     failures: int = 0
@@ -104,6 +104,11 @@ class Courier:
         """Say that something waits."""
         self._idle.clear()
         self._any.set()
+
+    @property
+    def name(self) -> str:
+        """Of the endpoint."""
+        return self._endpoint.name
 
     async def idle(self) -> None:
         """Wait until nothing waits and everything has been taken."""

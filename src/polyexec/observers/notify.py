@@ -116,7 +116,7 @@ class Notifier:
         self._thread.start()
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Stop, after at most ``timeout_s`` for what waits. What is left then is lost, and logged.
+        """Stop, after at most ``timeout_s`` for what waits; what is left then is lost.
 
         Blocks; call it with ``asyncio.to_thread`` from a loop.
         """
@@ -128,11 +128,12 @@ class Notifier:
             loop, stop = self._loop, self._stop
             if loop is not None and stop is not None:
                 loop.call_soon_threadsafe(stop.set)
-        # A resolver that hangs cannot be cancelled: the thread is a daemon and is left to it.
-        thread.join(timeout_s + 1.0)
-        left = self.waiting + sum(courier.in_hand for courier in self._couriers)
-        if left:
-            _log.warning("notify_lost", extra={"notices": left})
+        thread.join(timeout_s + 1.0)  # a daemon: should it hang, nobody waits for it
+        for courier, outbox in zip(self._couriers, self._outboxes, strict=False):
+            left = courier.in_hand + len(outbox)
+            if left:
+                courier.counts.lost += left
+                _log.warning("notify_lost", extra={"endpoint": courier.name, "notices": left})
 
     def _run(self) -> None:
         loop = asyncio.new_event_loop()

@@ -1,6 +1,7 @@
 """Metrics: counted from results, read at scrapes, exposed over HTTP, and no reader can spoil it."""
 
 import re
+import subprocess
 import sys
 import threading
 import urllib.request
@@ -151,3 +152,14 @@ def test_names_follow_the_rules_of_prometheus() -> None:
         assert re.fullmatch(r"polyexec_[a-z_]+", metric.name)
         assert metric.name.endswith("_total") == (metric.kind == "counter")
         assert metric.help.endswith(".")
+
+
+def test_nothing_of_an_extra_is_imported_before_it_is_asked_for() -> None:
+    code = (
+        "import sys, polyexec, polyexec.metering, polyexec.notifying\n"
+        "print([name for name in ('prometheus_client', 'opentelemetry') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"

@@ -322,7 +322,8 @@ def test_closing_a_notifier_with_a_dead_endpoint_ends_and_says_what_is_lost(
         notifier.notify(notice("waiting"))
         notifier.close(0.01)
     (record,) = [r for r in caplog.records if r.getMessage() == "notify_lost"]
-    assert record.notices == 2
+    assert (record.endpoint, record.notices) == ("telegram", 2)
+    assert notifier.counts["telegram"].lost == 2
 
 
 def test_closing_delivers_what_waits() -> None:
