@@ -16,6 +16,7 @@ LAYERS = {
         "enums",
         "environment",
         "errors",
+        "logs",
         "models",
         "numbers",
         "parsing",
@@ -50,6 +51,8 @@ LAYERS = {
         "build",
         "engine",
         "backtest",
+        "notifying",
+        "metering",
     },
     5: {"bot", "cli", "demo", "doctor", "__main__"},
 }

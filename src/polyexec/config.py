@@ -98,6 +98,20 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 
+# What the observers' mappings may hold; each is the name of its variable.
+OBSERVER_VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "notify": (
+            "NOTIFY_ON",
+            "NOTIFY_SUMMARY_AT",
+            "NOTIFY_TELEGRAM_API_URL",
+            "NOTIFY_WEBHOOK_SECRET",
+            "NOTIFY_WEBHOOK_URL",
+        ),
+        "metrics": ("METRICS_HOST", "METRICS_PORT", "METRICS_SPANS"),
+    }
+)
+
 
 class ExecutorConfig(Record):
     """Every setting of an executor. Immutable; ``replace`` makes a changed copy.
@@ -191,8 +205,9 @@ class ExecutorConfig(Record):
         stands in where nothing is compiled.
     engine_mode, executor_mode : "live", "paper" or "off"
         ``paper`` trades on an embedded paper exchange, whatever ``clob_url`` says.
-    telegram_bot_token, telegram_chat_id, redis, database
-        For the observers; mappings hold the ``REDIS_*`` and ``DB_*`` variables.
+    telegram_bot_token, telegram_chat_id, redis, database, notify, metrics
+        For the observers; mappings hold the ``REDIS_*``, ``DB_*``, ``NOTIFY_*`` and ``METRICS_*``
+        variables.
 
     Raises
     ------
@@ -221,9 +236,11 @@ class ExecutorConfig(Record):
         "journal_mode",
         "limits",
         "max_in_flight",
+        "metrics",
         "min_pnl_threshold_percent",
         "min_profit_abs",
         "min_profit_bps",
+        "notify",
         "opportunity_timeout_ms",
         "order_type",
         "post_timeout_s",
@@ -298,6 +315,8 @@ class ExecutorConfig(Record):
         "telegram_chat_id",
         "redis",
         "database",
+        "notify",
+        "metrics",
     )
     private_key: Secret
     proxy_address: str
@@ -343,6 +362,8 @@ class ExecutorConfig(Record):
     telegram_chat_id: str
     redis: Mapping[str, Secret]
     database: Mapping[str, Secret]
+    notify: Mapping[str, Secret]
+    metrics: Mapping[str, Secret]
     sources: Mapping[str, str]
     """Setting -> variable that supplied it, for ``doctor``."""
 
@@ -399,6 +420,8 @@ class ExecutorConfig(Record):
         telegram_chat_id: str = "",
         redis: Mapping[str, str | Secret] = MappingProxyType({}),
         database: Mapping[str, str | Secret] = MappingProxyType({}),
+        notify: Mapping[str, str | Secret] = MappingProxyType({}),
+        metrics: Mapping[str, str | Secret] = MappingProxyType({}),
     ) -> None:
         credentials = {
             "api_key": settings.secret("api_key", api_key),
@@ -476,6 +499,8 @@ class ExecutorConfig(Record):
             telegram_chat_id=telegram_chat_id,
             redis=settings.secrets("redis", redis),
             database=settings.secrets("database", database),
+            notify=settings.secrets("notify", notify, OBSERVER_VARIABLES["notify"]),
+            metrics=settings.secrets("metrics", metrics, OBSERVER_VARIABLES["metrics"]),
             sources=MappingProxyType({}),
         )
         if user_channel and executor_mode == "live" and not self.channels_url:
@@ -568,6 +593,9 @@ class ExecutorConfig(Record):
             arguments[setting] = {
                 name: value for name, value in values.items() if name.startswith(prefix) and value
             }
+        # By name, not by prefix: systemd, for one, has a NOTIFY_SOCKET of its own.
+        for setting, names in OBSERVER_VARIABLES.items():
+            arguments[setting] = {name: values[name] for name in names if values.get(name)}
         try:
             config = cls(**arguments)
         except ConfigError as error:

@@ -9,6 +9,7 @@ __all__ = [
     "Generation",
     "GroupStep",
     "LegState",
+    "NoticeKind",
     "OrderType",
     "RejectCode",
     "SentState",
@@ -279,6 +280,29 @@ class VenueMode(StrEnum):
     POST_ONLY = "POST_ONLY"
     CANCEL_ONLY = "CANCEL_ONLY"
     DISABLED = "DISABLED"
+
+
+class NoticeKind(StrEnum):
+    """What a person can be told of."""
+
+    SUCCESS = "success"
+    """A group was executed: every leg was accepted."""
+    FAILURE = "failure"
+    """A group was sent, and not every leg was accepted."""
+    UNKNOWN = "unknown"
+    """A leg may exist or not; its money stays held."""
+    GROUP = "group"
+    """A group changed after its result: its policy acted, or all of it has settled."""
+    HALT = "halt"
+    """Started, stopped, halted, resumed, reduce-only, or the trading switch was moved."""
+    VENUE = "venue"
+    """The exchange changed what it accepts."""
+    RECONNECTS = "reconnects"
+    """A connection is lost again and again."""
+    ALARM = "alarm"
+    """Something was logged as an error."""
+    SUMMARY = "summary"
+    """Once a day: what the day came to."""
 
 
 # RETRYING may lie between any two of the others; none but the last two moves money.

@@ -35,6 +35,9 @@ class SignalQueue:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._any = asyncio.Event()
 
+    def __len__(self) -> int:
+        return len(self._signals)
+
     def start(self, submit: Callable[[Signal], Awaitable[object]]) -> asyncio.Task[None]:
         """Hand on to ``submit`` on the running loop; whoever cancels the task stops it."""
         self._loop = asyncio.get_running_loop()

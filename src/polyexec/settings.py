@@ -187,6 +187,11 @@ def secret(name: str, value: object) -> Secret:
     return Secret(value)
 
 
-def secrets(name: str, values: Mapping[str, str | Secret]) -> Mapping[str, Secret]:
-    """Return a mapping of such values."""
+def secrets(
+    name: str, values: Mapping[str, str | Secret], known: tuple[str, ...] | None = None
+) -> Mapping[str, Secret]:
+    """Return a mapping of such values; with ``known``, of these names and no other."""
+    for key in values:
+        if known is not None and key not in known:
+            raise ConfigError(f"{name}[{key!r}]: no such setting; there are {', '.join(known)}")
     return MappingProxyType({key: secret(f"{name}[{key}]", v) for key, v in values.items()})

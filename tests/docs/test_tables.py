@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 from polyexec import cli
-from polyexec.config import VARIABLES, ExecutorConfig
+from polyexec.config import OBSERVER_VARIABLES, VARIABLES, ExecutorConfig
 from polyexec.enums import SkipReason
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+OBSERVERS = {name for names in OBSERVER_VARIABLES.values() for name in names}
 REFERENCE = ROOT / "docs" / "reference"
 
 
@@ -25,7 +26,7 @@ def test_every_variable_is_in_the_reference() -> None:
     known = {name for names in VARIABLES.values() for name in names}
     assert known - documented == set()
     others = {name for name in documented - known if not name.startswith("POLYEXEC_")}
-    assert others == {"_FILE", "REDIS_", "DB_"}
+    assert others == {"_FILE", "REDIS_", "DB_"} | OBSERVERS
 
 
 def test_env_example_is_read_without_complaint() -> None:
@@ -40,7 +41,7 @@ def test_env_example_is_read_without_complaint() -> None:
     for setting in ("default_size", "min_pnl_threshold_percent", "opportunity_timeout_ms"):
         assert getattr(config, setting) == getattr(defaults, setting)
     optional = re.findall(r"^# ([A-Z_]+)=", "\n".join(lines), re.MULTILINE)
-    accepted = (*names, *(f"{name}_FILE" for name in VARIABLES["private_key"]))
+    accepted = (*names, *OBSERVERS, *(f"{name}_FILE" for name in VARIABLES["private_key"]))
     assert [n for n in optional if n not in accepted and not n.startswith(("REDIS_", "DB_"))] == []
 
 

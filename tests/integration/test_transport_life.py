@@ -110,6 +110,20 @@ def test_reconnects_by_itself(run):
             server.peers[0].transport.close()
             await until(lambda: len(server.peers) == 2 and transport.connected)
             assert isinstance(await post(transport), Answer)
+            assert transport.losses == 1
+
+    run(body())
+
+
+def test_attempts_that_fail_are_losses_and_a_retired_connection_is_none(run):
+    async def body():
+        async with connected() as (server, transport):
+            server.peers[0].goaway(2**31 - 1)
+            await until(lambda: len(server.peers) == 2 and transport.connected)
+            assert transport.losses == 0
+            server.stop()
+            server.peers[1].transport.abort()
+            await until(lambda: transport.losses >= 3)
 
     run(body())
 

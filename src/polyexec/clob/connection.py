@@ -89,6 +89,7 @@ class OrderConnection:
         self.worn = asyncio.Event()
         self.changed = asyncio.Event()
         self.reason = ""
+        self.was_lost = False  # it broke before anybody had retired it
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._tls = tls
@@ -360,6 +361,7 @@ class OrderConnection:
         if self._failed:
             return
         self._failed = True
+        self.was_lost = not self.reason
         if self._pending:
             self._on_loop(_log_end, logging.WARNING, "connection_lost", reason, self.in_flight)
         for request in self._pending.values():

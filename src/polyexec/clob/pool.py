@@ -53,6 +53,11 @@ class OrderTransport:
     framing : "fast" or "h2"
         Our own compiled HTTP/2, or the one of the ``h2`` library.
 
+    Attributes
+    ----------
+    losses : int
+        Connections that broke, and attempts to connect that failed, once it was open.
+
     Raises
     ------
     ConfigError
@@ -84,6 +89,7 @@ class OrderTransport:
         ):
             if not 0 < value <= 86_400:
                 raise ConfigError(f"{name}: {value} is not between 0 and 86400 seconds")
+        self.losses = 0
         self.origin = parse_origin(url)
         self._dialer = Dialer(
             self.origin,
@@ -204,6 +210,7 @@ class OrderTransport:
                     first.set_exception(error)
                     return
                 failures += 1
+                self.losses += 1
                 self._why_not = str(error)
                 if worn is not None and worn.retired.is_set():
                     self._drop(worn)
@@ -227,6 +234,7 @@ class OrderTransport:
                 continue
             worn = None
             self._drop(connection)
+            self.losses += connection.was_lost
             self._why_not = connection.reason
             # A peer that accepts and hangs up at once must not be hammered.
             failures = failures + 1 if time.monotonic() - since < _SHORT_LIFE_S else 0

@@ -483,7 +483,7 @@ class Exchange:
                 watcher(event)
             except Exception:
                 # As below: an order must not suffer from whoever listens.
-                _log.exception("watcher failed")
+                _log.exception("paper_watcher_failed")
         if not self._subscribers:
             return
         if isinstance(event, LevelChanged):
@@ -504,4 +504,4 @@ class Exchange:
                 callback(message)
             except Exception:
                 # A match that is half done must not stop for somebody else's mistake.
-                _log.exception("market-channel subscriber failed")
+                _log.exception("paper_subscriber_failed")

@@ -182,7 +182,7 @@ def test_broken_subscriber_does_not_stop_a_match(
     exchange.seed_book(market.yes, asks=[("0.40", 10)])
     assert alice.post(alice.limit(market.yes, "BUY", "0.40", "10"))[1]["status"] == "matched"
     exchange.audit()
-    assert "subscriber failed" in caplog.text
+    assert "paper_subscriber_failed" in caplog.text
 
 
 def test_orders_and_trades_show_both_parties_their_side(
