@@ -27,7 +27,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm clean faults
+.PHONY: help demo test check lint format docs linkcheck bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm clean faults
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -64,6 +64,9 @@ docs: $(DOCS) ## Build the documentation, warnings are errors
 	$(SAY) "Documentation"
 	@$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+linkcheck: $(DOCS) ## Ask the outside links of the documentation; needs the network
+	@$(PY) -m sphinx -q -b linkcheck docs docs/_build/linkcheck
 
 bench: $(BENCH) ## Measure: ONLY=regex; writes benchmarks/latest.json and RESULTS.md
 	@$(PY) -m benchmarks.run --only '$(ONLY)' $(ARGS)

@@ -69,9 +69,7 @@ async def run_blocks(blocks: list[Block], path: Path) -> dict[str, object]:
     """Run blocks one after the other in one namespace; top-level ``await`` works."""
     namespace: dict[str, object] = {"__name__": "__page__"}
     for block in blocks:
-        code = compile(
-            padded([block]), str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        )
+        code = compile(padded([block]), str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         result = eval(code, namespace)
         if inspect.isawaitable(result):
             await result
