@@ -2,20 +2,29 @@
 
 import argparse
 import re
+import tomllib
 from pathlib import Path
 
-from polyexec import cli
+import polyexec
+from polyexec import cli, errors
 from polyexec.config import VARIABLES, ExecutorConfig
-from polyexec.enums import SkipReason
+from polyexec.enums import LegState, RejectCode, SkipReason
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REFERENCE = ROOT / "docs" / "reference"
+PACKAGE = Path(polyexec.__file__).parent
 
 
-def first_cells(page: str) -> list[str]:
-    """Return the first column of every table of a reference page."""
-    lines = (REFERENCE / page).read_text().splitlines()
-    return [line.split("|")[1] for line in lines if line.startswith("| `")]
+def first_cells(page: str, heading: str = "") -> list[str]:
+    """Return the first column of every table of a reference page, or of one of its sections."""
+    text = (REFERENCE / page).read_text()
+    if heading:
+        (text,) = re.findall(rf"^## {heading}$(.*?)(?:^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+
+
+def words(page: str, heading: str) -> set[str]:
+    return {cell.strip(" `") for cell in first_cells(page, heading)}
 
 
 def test_every_variable_is_in_the_reference() -> None:
@@ -45,8 +54,42 @@ def test_env_example_is_read_without_complaint() -> None:
 
 
 def test_every_skip_reason_is_in_the_reference() -> None:
-    listed = {cell.strip(" `") for cell in first_cells("errors.md")}
+    listed = words("errors.md", "Why a signal was skipped")
     assert listed | {SkipReason.QUEUE_FULL.value} == {reason.value for reason in SkipReason}
+
+
+def test_every_error_state_and_refusal_is_in_the_reference() -> None:
+    assert words("errors.md", "What is raised") == set(errors.__all__)
+    assert words("errors.md", "What became of a leg") == set(LegState)
+    assert words("errors.md", "Why the exchange refused a leg") == set(RejectCode)
+
+
+def test_every_setting_has_a_row_or_is_for_code_alone() -> None:
+    text = (REFERENCE / "environment.md").read_text()
+    mentioned = set(re.findall(r"`([a-z_0-9]+)`", text))
+    assert set(VARIABLES) - mentioned == set()
+
+
+def test_every_extra_is_on_the_installation_page() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    page = (ROOT / "docs" / "intro" / "installation.md").read_text()
+    listed = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert listed == set(project["optional-dependencies"])
+
+
+def test_every_example_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "intro" / "examples.md").read_text()
+    shown = re.findall(r"^```\{literalinclude\} \.\./\.\./(examples/\w+\.py)$", page, re.MULTILINE)
+    assert sorted(shown) == [
+        f"examples/{file.name}" for file in sorted((ROOT / "examples").glob("*.py"))
+    ]
+
+
+def test_architecture_names_modules_that_exist() -> None:
+    page = (ROOT / "docs" / "topics" / "architecture.md").read_text()
+    named = re.findall(r"`([a-z_]+(?:/\w+)?\.pyx?)`", page)
+    assert len(named) > 10
+    assert [name for name in named if not (PACKAGE / name).is_file()] == []
 
 
 def test_every_command_is_in_the_reference() -> None:
