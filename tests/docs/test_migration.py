@@ -99,3 +99,31 @@ async def test_side_of_the_page_trades(page: str, side: str, tmp_path: Path) -> 
         spent = Decimal("4") + Decimal("4") + Decimal("4") + exchange.fees_collected
         assert exchange.balance(address) == DEPOSIT - spent
         assert int(printed.split()[-1]) == (DEPOSIT - spent) * 10**6
+
+
+def names(page: str, column: int) -> set[str]:
+    """Return the identifiers in a column of the table that goes name by name."""
+    table = (HOWTO / page).read_text().partition("## Name by name")[2]
+    cells = [line.split("|")[column] for line in table.splitlines() if line.startswith("| ")][1:]
+    return {name for cell in cells for name in re.findall(r"`([a-z_]+)(?:\(\))?`", cell)}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_of_the_client_exist(page: str) -> None:
+    modules = {
+        "py_clob_client_v2": ("py_clob_client_v2.client", "ClobClient"),
+        "polymarket": ("polymarket", "AsyncSecureClient"),
+    }
+    module, name = modules[PAGES[page]]
+    client = getattr(pytest.importorskip(module), name)
+    listed = names(page, 1)
+    assert len(listed) > 10
+    assert {one for one in listed if not hasattr(client, one)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_of_ours_exist(page: str) -> None:
+    places = (px.ClobClient, px.Executor, px.LegResult, px.Leg)
+    listed = names(page, 2)
+    assert "cancel_orders" in listed or "order" in listed
+    assert {one for one in listed if not any(hasattr(place, one) for place in places)} == set()

@@ -1,6 +1,7 @@
 """Tables that people look things up in name everything there is, and nothing that is not."""
 
 import argparse
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -64,10 +65,26 @@ def test_every_error_state_and_refusal_is_in_the_reference() -> None:
     assert words("errors.md", "Why the exchange refused a leg") == set(RejectCode)
 
 
-def test_every_setting_has_a_row_or_is_for_code_alone() -> None:
+def test_every_setting_has_a_row_and_its_default() -> None:
     text = (REFERENCE / "environment.md").read_text()
-    mentioned = set(re.findall(r"`([a-z_0-9]+)`", text))
-    assert set(VARIABLES) - mentioned == set()
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    settings = inspect.signature(ExecutorConfig).parameters
+    alone = {cells[1].strip(" `"): cells[3].strip(" `") for cells in rows if "`" in cells[1]}
+    mentioned = {name for cells in rows for name in re.findall(r"`([a-z_0-9]+)`", cells[2])}
+    assert set(settings) - mentioned - set(alone) == set()
+    for name, shown in alone.items():
+        if name in settings and name not in VARIABLES and re.fullmatch(r"\d+|[A-Z]+", shown):
+            assert str(settings[name].default).removesuffix(".0") == shown, name
+
+
+def test_every_switch_of_the_library_is_in_the_reference() -> None:
+    listed = set(re.findall(r"`(POLYEXEC_[A-Z0-9_]+)", (REFERENCE / "environment.md").read_text()))
+    sources = [ROOT / "setup.py", *(ROOT / "tools").glob("*.sh")]
+    sources += [file for folder in (PACKAGE, ROOT / "tests") for file in folder.rglob("*.py")]
+    texts = "\n".join(source.read_text() for source in sources if source != Path(__file__))
+    read = set(re.findall(r"POLYEXEC_[A-Z0-9_]*[A-Z0-9]", texts))
+    assert len(read) > 3
+    assert read == listed
 
 
 def test_every_extra_is_on_the_installation_page() -> None:
