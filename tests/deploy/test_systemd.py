@@ -1,5 +1,7 @@
 """The unit is one that systemd loads, starts our command, and gives it little to break."""
 
+import os
+import platform
 import re
 import shlex
 import shutil
@@ -11,6 +13,7 @@ import pytest
 
 from polyexec import cli
 from polyexec.config import VARIABLES, ExecutorConfig, default_journal_folder
+from tests.deploy import confined
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNIT = ROOT / "deploy" / "systemd" / "polyexec.service"
@@ -22,9 +25,42 @@ needs_systemd = pytest.mark.skipif(
 )
 
 
+can_confine = pytest.mark.skipif(
+    platform.machine() != "x86_64" or not confined.HEADER.exists(),
+    reason="the filter is built for x86-64, from the kernel's headers",
+)
+BREACHES = """
+import mmap, os, socket
+for name, breach in {
+    "packets": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW),
+    "chroot": lambda: os.chroot("/"),
+    "chown": lambda: os.chown(".", os.getuid(), os.getgid()),
+}.items():
+    try:
+        breach()
+    except PermissionError:
+        continue
+    print(name)
+"""
+
+
 def settings(name: str) -> list[str]:
-    """Return the values of a setting of the unit."""
-    return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+    return confined.settings(UNIT, name)
+
+
+def run_confined(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    # A developer's own settings stay out of it.
+    kept = {name: value for name, value in os.environ.items() if name.startswith("POLYEXEC_")}
+    kept |= {"PATH": os.environ["PATH"], "XDG_STATE_HOME": str(folder), "JOURNAL_MODE": "fsync"}
+    return subprocess.run(
+        [sys.executable, "-m", "tests.deploy.confined", str(UNIT), *command],
+        cwd=ROOT,
+        env=kept,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +101,26 @@ def test_misspelt_setting_would_be_noticed(unit: str) -> None:
 def test_little_of_the_system_is_exposed(unit: str) -> None:
     done = analyze("security", "--offline=true", f"--threshold={LEAST_EXPOSED}", unit)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@needs_systemd
+@can_confine
+def test_bot_trades_and_stops_under_the_filter(tmp_path: Path) -> None:
+    command = str(Path(sys.executable).with_name("polyexec"))
+    done = run_confined(command, "run", "--paper", "--seconds", "2", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert "executed=0" not in last
+    assert last.endswith("unknown=0 unreadable=0 cancelled=0")
+    assert list(tmp_path.glob("polyexec/*/journal.wal"))
+
+
+@needs_systemd
+@can_confine
+def test_filter_refuses_what_a_bot_never_does(tmp_path: Path) -> None:
+    done = run_confined(sys.executable, "-c", BREACHES, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_command_and_variables_are_ours() -> None:
