@@ -22,12 +22,11 @@ SAY := @echo "==>"
 # One file per dependency set says when it was installed; see tools/requirements.py.
 RUN := $(VENV)/.stamp-run
 DEV := $(VENV)/.stamp-dev
-DOCS := $(VENV)/.stamp-docs
 BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm backtest-scale clean faults backtest-memory
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm backtest-scale clean faults backtest-memory linkcheck
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -40,7 +39,7 @@ demo: $(RUN) ## Trade on the embedded paper exchange: ARGS="--seed 1", ARGS="--r
 test: $(DEV) ## Run the test-suite: ARGS="-k name"
 	@$(PY) -m pytest $(ARGS)
 
-check: lint $(DOCS) ## What a change must pass: format, lint, types, stubs, layers, docs, tests, coverage
+check: lint ## What a change must pass: format, lint, types, stubs, layers, docs, tests, coverage
 	$(SAY) "Layers"
 	@$(PY) -m pytest -q tests/test_layering.py
 	@$(MAKE) docs
@@ -60,10 +59,13 @@ format: $(DEV) ## Rewrite the sources in the project's format
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-docs: $(DOCS) ## Build the documentation, warnings are errors
+docs: $(DEV) ## Build the documentation, warnings are errors
 	$(SAY) "Documentation"
 	@$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+linkcheck: $(DEV) ## Ask the outside links of the documentation; needs the network
+	@$(PY) -m sphinx -q -b linkcheck docs docs/_build/linkcheck
 
 bench: $(BENCH) ## Measure: ONLY=regex; writes benchmarks/latest.json and RESULTS.md
 	@$(PY) -m benchmarks.run --only '$(ONLY)' $(ARGS)
@@ -160,10 +162,7 @@ $(SAY) "Installing the $(1) tools"
 endef
 
 $(DEV): $(RUN) pyproject.toml
-	$(call install_set,development,run dev compat)
-
-$(DOCS): $(DEV)
-	$(call install_set,documentation,run docs)
+	$(call install_set,development,run dev compat docs)
 
 $(BENCH): $(RUN) pyproject.toml
 	$(call install_set,benchmark,run bench)

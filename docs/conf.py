@@ -1,6 +1,15 @@
 """Sphinx settings."""
 
+import importlib
 import importlib.metadata
+from typing import Any
+
+from docutils.nodes import Element, TextElement
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+import polyexec
 
 project = "polyexec"
 author = "polyexec maintainers"
@@ -12,7 +21,10 @@ extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"polyexec {release}"
-nitpicky = False
+html_static_path = ["_static"]
+html_css_files = ["side-by-side.css"]
+# A name that does not exist is a warning, and so an error; see `resolve` for those that do.
+nitpicky = True
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -24,3 +36,49 @@ autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
+
+linkcheck_anchors = True
+linkcheck_timeout = 20
+
+
+def exists(name: str) -> bool:
+    """Return True for a module or an attribute of one that can be imported."""
+    module, _, attribute = name.rpartition(".")
+    while module:
+        try:
+            value: Any = importlib.import_module(module)
+        except ImportError:
+            module, _, head = module.rpartition(".")
+            attribute = f"{head}.{attribute}"
+            continue
+        for part in attribute.split("."):
+            value = getattr(value, part, None)
+        return value is not None
+    return False
+
+
+def resolve(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, text: TextElement
+) -> Element | None:
+    """Link public names wherever they are defined, and leave what has no entry as plain text.
+
+    Annotations name the module that defines a class. What is neither public nor documented
+    (another library's class, a part of the inside) is no fault as long as it exists.
+    """
+    if node.get("refdomain") != "py":
+        return None
+    # Annotations are cut at commas: "collections.abc.Mapping[str" and "int]" arrive here.
+    target = node["reftarget"].split("[")[0]
+    name = target.rpartition(".")[2]
+    if target.startswith("polyexec.") and name in polyexec.__all__:
+        public = f"polyexec.{name}"
+        if public != target:
+            return env.domains["py"].resolve_xref(
+                env, node["refdoc"], app.builder, "obj", public, node, text
+            )
+    return text if exists(target) or exists(f"builtins.{target}") else None
+
+
+def setup(app: Sphinx) -> None:
+    """Register the hook."""
+    app.connect("missing-reference", resolve)

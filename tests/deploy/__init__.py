@@ -1,0 +1,1 @@
+"""The files of ``deploy/`` are what systemd and the command line take."""

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+SIDES = ("before", "after")
+"""Words of blocks that belong to one of two programs of a page, shown side by side."""
+
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,})(?P<info>.*)$")
 
 
@@ -22,10 +25,17 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        """It is Python and not marked ``no-run``."""
-        return self.language in {"python", "py", "{code-block} python"} and (
-            "no-run" not in self.words
-        )
+        """It is Python of the page itself: not marked ``no-run``, and of no other program."""
+        return self.is_python and not {"no-run", *SIDES}.intersection(self.words)
+
+    def is_of(self, side: str) -> bool:
+        """It is a piece of the program that a page shows beside another one."""
+        return self.is_python and side in self.words
+
+    @property
+    def is_python(self) -> bool:
+        """It is Python."""
+        return self.language in {"python", "py", "{code-block} python"}
 
 
 def blocks_of(text: str) -> Iterator[Block]:
@@ -47,13 +57,19 @@ def blocks_of(text: str) -> Iterator[Block]:
         yield Block(language, tuple(words), number + 1, "\n".join(code) + "\n")
 
 
+def padded(blocks: list[Block]) -> str:
+    """Return the code of some blocks, every line where it stands in the page: for tracebacks."""
+    lines: list[str] = []
+    for block in blocks:
+        lines += [""] * (block.line - 1 - len(lines)) + block.code.splitlines()
+    return "\n".join(lines) + "\n"
+
+
 async def run_blocks(blocks: list[Block], path: Path) -> dict[str, object]:
     """Run blocks one after the other in one namespace; top-level ``await`` works."""
     namespace: dict[str, object] = {"__name__": "__page__"}
     for block in blocks:
-        # Blank lines in front make a traceback point at the line of the page.
-        source = "\n" * (block.line - 1) + block.code
-        code = compile(source, str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        code = compile(padded([block]), str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         result = eval(code, namespace)
         if inspect.isawaitable(result):
             await result

@@ -75,7 +75,7 @@ class GroupBook:
     record_of : async callable
         From a condition to the order book's own record (:meth:`ClobClient.market_record`).
     overrides : RangeOverrides or None
-        See :func:`load_overrides`.
+        See :func:`~polyexec.engine.groups.load_overrides`.
     tags : iterable of str
         Which events to look at.
     horizon_s : float

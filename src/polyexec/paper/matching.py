@@ -150,7 +150,7 @@ class MatchingEngine:
     clock : callable
         Returns unix time in milliseconds.
     listener : callable, optional
-        Gets every :data:`Event`, synchronously, in order.
+        Gets every :data:`~polyexec.paper.matching.Event`, synchronously, in order.
     settle_at_once : bool
         Trades become CONFIRMED when they are matched. Otherwise whoever drives the engine calls
         :meth:`settle` or :meth:`fail`; until then the shares and the money are on their way.

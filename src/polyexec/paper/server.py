@@ -101,7 +101,7 @@ class Server:
             try:
                 outcome = await self.on_request(request)
             except Exception:
-                _log.exception("request hook failed")
+                _log.exception("paper_hook_failed")
                 return json_response({"error": "Internal server error"}, 500)
         if outcome is Fault.HANDLE_THEN_DROP:
             await when_due(self.answer(request))
