@@ -31,6 +31,7 @@ LAYERS = {
     3: {"clob", "paper", "journal", "observers"},
     4: {
         "account",
+        "balancing",
         "clocks",
         "executor",
         "sync",

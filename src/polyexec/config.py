@@ -191,8 +191,8 @@ class ExecutorConfig(Record):
         stands in where nothing is compiled.
     engine_mode, executor_mode : "live", "paper" or "off"
         ``paper`` trades on an embedded paper exchange, whatever ``clob_url`` says.
-    telegram_bot_token, telegram_chat_id, redis, database
-        For the observers; mappings hold the ``REDIS_*`` and ``DB_*`` variables.
+    telegram_bot_token, telegram_chat_id, redis, database, balance
+        For the observers; mappings hold the ``REDIS_*``, ``DB_*`` and ``BALANCE_*`` variables.
 
     Raises
     ------
@@ -204,6 +204,7 @@ class ExecutorConfig(Record):
         "api_key",
         "api_passphrase",
         "api_secret",
+        "balance",
         "builder_code",
         "chain_id",
         "clob_url",
@@ -298,6 +299,7 @@ class ExecutorConfig(Record):
         "telegram_chat_id",
         "redis",
         "database",
+        "balance",
     )
     private_key: Secret
     proxy_address: str
@@ -343,6 +345,7 @@ class ExecutorConfig(Record):
     telegram_chat_id: str
     redis: Mapping[str, Secret]
     database: Mapping[str, Secret]
+    balance: Mapping[str, Secret]
     sources: Mapping[str, str]
     """Setting -> variable that supplied it, for ``doctor``."""
 
@@ -399,6 +402,7 @@ class ExecutorConfig(Record):
         telegram_chat_id: str = "",
         redis: Mapping[str, str | Secret] = MappingProxyType({}),
         database: Mapping[str, str | Secret] = MappingProxyType({}),
+        balance: Mapping[str, str | Secret] = MappingProxyType({}),
     ) -> None:
         credentials = {
             "api_key": settings.secret("api_key", api_key),
@@ -476,6 +480,7 @@ class ExecutorConfig(Record):
             telegram_chat_id=telegram_chat_id,
             redis=settings.secrets("redis", redis),
             database=settings.secrets("database", database),
+            balance=settings.secrets("balance", balance),
             sources=MappingProxyType({}),
         )
         if user_channel and executor_mode == "live" and not self.channels_url:
@@ -564,7 +569,7 @@ class ExecutorConfig(Record):
         arguments: dict[str, Any] = {}
         for setting, text in found.items():
             arguments[setting] = _PARSERS.get(setting, str)(text, sources[setting])
-        for setting, prefix in (("redis", "REDIS_"), ("database", "DB_")):
+        for setting, prefix in _PREFIXES.items():
             arguments[setting] = {
                 name: value for name, value in values.items() if name.startswith(prefix) and value
             }
@@ -584,6 +589,8 @@ def default_journal_folder() -> str:
     state = os.environ.get("XDG_STATE_HOME", "")
     return str(Path(state or Path.home() / ".local" / "state") / "polyexec")
 
+
+_PREFIXES: Final = {"redis": "REDIS_", "database": "DB_", "balance": "BALANCE_"}
 
 _PARSERS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(VARIABLES, plain_text),

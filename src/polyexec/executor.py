@@ -23,6 +23,7 @@ from polyexec.core.gate import Gate
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import (
+    BalanceSnapshot,
     Clock,
     GuardedVenue,
     Journal,
@@ -36,7 +37,7 @@ from polyexec.errors import InputError, UsageError
 from polyexec.following import Follower
 from polyexec.grouping import GroupKeeper
 from polyexec.listening import OrderListener, open_listener
-from polyexec.models import OrderId
+from polyexec.models import OrderId, TokenId
 from polyexec.numbers import Number, to_micro
 from polyexec.observing import Observed
 from polyexec.opening import (
@@ -50,7 +51,7 @@ from polyexec.opening import (
 from polyexec.parsing import parse_token_id
 from polyexec.posting import post
 from polyexec.queueing import SignalQueue
-from polyexec.reconciliation import Reconciliation, reconcile, take_balance
+from polyexec.reconciliation import Reconciliation, fetch_settled, reconcile, take_balance
 from polyexec.recovery import restore
 from polyexec.results import TradeResult
 from polyexec.signals import ArbSignal, LegsSignal, Signal
@@ -124,6 +125,22 @@ class BaseExecutor(Observed):
     def address(self) -> str:
         """Checksummed address of the EOA that signs."""
         return self._signer.address
+
+    @property
+    def funder(self) -> str:
+        """Wallet that holds the money."""
+        return self._signer.funder
+
+    @property
+    def clock(self) -> Clock:
+        """What it reads the time from."""
+        return self._clock
+
+    @property
+    def tokens(self) -> frozenset[TokenId]:
+        """Tokens that it holds by its books, or has orders for that are not final."""
+        traded = {order.leg.token_id for order in self._tracker.orders}
+        return frozenset(self._ledger.balances().keys() | traded) - {COLLATERAL}
 
     @property
     def ledger(self) -> Ledger:
@@ -605,6 +622,13 @@ class Executor(BaseExecutor):
     async def refresh_balance(self) -> int:
         """Ask the exchange for the balance; return it in micro-dollars."""
         return await self._refresh_balance()
+
+    async def fetch_balance(self, token_id: TokenId = COLLATERAL) -> BalanceSnapshot:
+        """Ask the exchange for the collateral or for the shares of a token, and change nothing.
+
+        What has settled is asked for first: until that is known, the balance would count it twice.
+        """
+        return await fetch_settled(self.venue, self._tracker, self._clock, token_id)
 
     async def reconcile(self) -> Reconciliation:
         """Follow up every order that is not final, then compare our books with the exchange's."""

@@ -1,0 +1,1 @@
+"""What stands around an executor: it is told what happened, and can delay nothing."""
