@@ -534,7 +534,7 @@ class BaseExecutor(Observed):
             _log.warning("journal_truncated", extra={"detail": recovered.warning})
         self._tracker.keep(self._journal)
         restored = restore(
-            recovered.groups,
+            recovered,
             ledger=self._ledger,
             tracker=self._tracker,
             journal=self._journal,

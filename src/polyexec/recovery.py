@@ -1,10 +1,10 @@
 """What an earlier run left open: its money is held again before anything may be sent."""
 
-from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
-from polyexec.core.journal import Close, OpenGroup, OpenLeg, Signed, rebuild
+from polyexec.core.journal import Close, OpenGroup, OpenLeg, Recovered, Signed, rebuild
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Clock, Journal
@@ -15,6 +15,8 @@ from polyexec.enums import LegState
 from polyexec.models import OrderId
 
 __all__ = ["Restored", "restore"]
+
+_DAY_MS: Final = 86_400_000
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -27,7 +29,7 @@ class Restored(msgspec.Struct, frozen=True):
 
 
 def restore(
-    groups: Iterable[OpenGroup],
+    recovered: Recovered,
     *,
     ledger: Ledger,
     tracker: OrderTracker,
@@ -43,15 +45,17 @@ def restore(
 
     Parameters
     ----------
-    groups : iterable of OpenGroup
-        As the journal read them when it was opened.
+    recovered : Recovered
+        What the journal read when it was opened.
     signer : OrderSigner
         Of the same account, with deterministic signatures: makes the ids of orders whose SIGNED
         record did not survive.
     """
+    for day in recovered.spent:
+        risk.restore_spent(day.day, day.cost_micro)
     unknown: set[OrderId] = set()
     tickets: dict[OrderId, Ticket] = {}
-    for group in groups:
+    for group in recovered.groups:
         ids = _signed_ids(group, journal, signer)
         legs = [
             (leg, order_id)
@@ -59,6 +63,7 @@ def restore(
             if not leg.is_final
         ]
         if not legs:
+            risk.restore_spent(group.intent.at_ms // _DAY_MS, group.cost_micro)
             journal.append(Close(group=group.group, at_ms=clock.time_ms()))
             continue
         tracker.open_group(group.group, len(legs))

@@ -227,6 +227,17 @@ class RiskGuard:
                 self._unknown += 1
             return ticket
 
+    def restore_spent(self, day: int, cost_micro: int) -> None:
+        """Book what closed groups of an earlier run cost on a UTC day (days since 1970)."""
+        if cost_micro < 0:
+            raise InternalError(f"negative cost {cost_micro}")
+        with self._lock:
+            if day > self._day:
+                self._day, self._spent = day, 0
+                self._now_ms = max(self._now_ms, day * _DAY_MS)
+            if day == self._day:
+                self._spent += cost_micro
+
     def halt(self, reason: str) -> None:
         """Refuse everything; nothing is admitted after this returned."""
         with self._lock:
