@@ -46,6 +46,7 @@ LAYERS = {
         "queueing",
         "reconciliation",
         "recovery",
+        "resuming",
         "venue_watch",
         "build",
         "engine",

@@ -30,7 +30,7 @@ from polyexec.core.ports import (
     Outcome,
     Venue,
 )
-from polyexec.core.risk import RiskGuard, Ticket
+from polyexec.core.risk import RiskGuard
 from polyexec.core.tracking import OrderTracker
 from polyexec.enums import SkipReason, VenueMode
 from polyexec.errors import InputError, UsageError
@@ -52,7 +52,7 @@ from polyexec.parsing import parse_token_id
 from polyexec.posting import post
 from polyexec.queueing import SignalQueue
 from polyexec.reconciliation import Reconciliation, fetch_settled, reconcile, take_balance
-from polyexec.recovery import restore
+from polyexec.recovery import Restored, restore
 from polyexec.results import TradeResult
 from polyexec.signals import ArbSignal, LegsSignal, Signal
 from polyexec.submission import Submission
@@ -257,6 +257,8 @@ class BaseExecutor(Observed):
         if flag and self._config.executor_mode == "off":
             raise UsageError("executor_mode is 'off': this executor does not trade")
         self._gate.set_enabled(bool(flag))
+        if flag and self._keeper is not None and self._loop is not None and not self._closed:
+            self._loop.call_soon_threadsafe(self._keeper.resume)
 
     @property
     def risk(self) -> RiskGuard:
@@ -425,7 +427,7 @@ class BaseExecutor(Observed):
             )
         if config.executor_mode != "off":
             await self._venue.open()
-        tickets = self._open_journal()
+        restored = self._open_journal()
         self._pipeline = Pipeline(
             signer=self._signer,
             credentials=credentials,
@@ -440,6 +442,7 @@ class BaseExecutor(Observed):
             risk=self._risk,
             modes=self._watch.modes,
             guard=self._venue if isinstance(self._venue, GuardedVenue) else None,
+            keeps_groups=self._journal is not None and config.group_policy.acts,
         )
         self._keeper = GroupKeeper(
             venue=self._venue,
@@ -452,8 +455,9 @@ class BaseExecutor(Observed):
             post=partial(post, self._venue),
             publish=self._groups.publish,
             on_answer=self._on_answer,
-            tickets=tickets,
+            tickets=restored.tickets,
         )
+        self._keeper.restore(restored.groups)
         self._follower = Follower(
             venue=self._venue,
             pipeline=self._pipeline,
@@ -481,6 +485,7 @@ class BaseExecutor(Observed):
         if config.executor_mode != "off":
             await self._refresh_balance()
             self._follower.wake()
+            self._keeper.resume()
 
     async def _close(self) -> None:
         if self._closed:
@@ -515,20 +520,14 @@ class BaseExecutor(Observed):
                     self._idle.clear()
                     await self._idle.wait()
 
-    def _open_journal(self) -> dict[OrderId, Ticket]:
-        """Hold what an earlier run left open, before anything can be sent.
-
-        Returns
-        -------
-        dict
-            What the limits count for each of its orders.
-        """
+    def _open_journal(self) -> Restored:
+        """Hold what an earlier run left open, before anything can be sent."""
         config = self._config
         if self._journal is None:
             is_exchange = isinstance(self._venue, ClobVenue)
             self._journal = open_own_journal(config, self._signer, is_exchange=is_exchange)
         if self._journal is None:
-            return {}
+            return Restored(frozenset(), {})
         recovered = self._journal.recovered
         if recovered.warning:
             _log.warning("journal_truncated", extra={"detail": recovered.warning})
@@ -541,9 +540,10 @@ class BaseExecutor(Observed):
             risk=self._risk,
             signer=build_signer(config.replace(presign=0)),
             clock=self._clock,
+            continues=config.group_policy.acts,
         )
         self._recovering = restored.unknown
-        return restored.tickets
+        return restored
 
     def _skip_queue(self) -> None:
         for signal in self._queue.take_all():

@@ -10,17 +10,20 @@ from typing import Final
 import msgspec
 
 from polyexec.core.groups import Cancel, Done, GroupAction, LegGroup, Send, Wait
+from polyexec.core.journal import OpenGroup
 from polyexec.core.ledger import Ledger
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import AnswerCallback, Clock, Fill, OrderBatch, Outcome, Venue
 from polyexec.core.risk import RiskGuard, Ticket
+from polyexec.core.shapes import FollowUp
 from polyexec.core.tracking import OrderTracker, TrackedOrder
-from polyexec.enums import GroupStep, LegState, Side
+from polyexec.enums import LegState, Side
 from polyexec.errors import TransportError, VenueError
 from polyexec.models import OrderId
 from polyexec.policies import GroupPolicy
 from polyexec.reconciliation import follow_orders, take_balance
 from polyexec.results import LegResult, TradeResult
+from polyexec.resuming import resume_groups
 from polyexec.signals import LegsSignal
 
 __all__ = ["GroupKeeper"]
@@ -34,11 +37,12 @@ _OPEN_OR_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED})
 class _Kept:
     """One group, and what the executor has to know besides."""
 
-    __slots__ = ("follow_ups", "group", "is_busy", "is_final", "news", "result")
+    __slots__ = ("follow_ups", "group", "is_busy", "is_final", "news", "numbers", "result")
 
-    def __init__(self, group: LegGroup, result: TradeResult) -> None:
+    def __init__(self, group: LegGroup, result: TradeResult, numbers: list[int]) -> None:
         self.group = group
         self.result = result
+        self.numbers = numbers  # in the journal, until it is left
         self.is_busy = False
         self.is_final = False
         self.follow_ups: list[LegResult] = []
@@ -95,7 +99,8 @@ class GroupKeeper:
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         # Holding needs no orders, so nobody has to wait for anything.
-        self._acts = policy.steps[0] is not GroupStep.HOLD or policy.level != "off"
+        self._acts = policy.acts
+        self._resumed: list[_Kept] = []
         tracker.listen(self._on_news)
 
     def answered(
@@ -113,7 +118,7 @@ class GroupKeeper:
             started_ms=self._clock.time_ms(),
         )
         _hear(group, result.legs)
-        kept = _Kept(group, result)
+        kept = _Kept(group, result, [plan.group])
         kept.is_busy = self._acts
         self._track(kept, plan, result)
         if not self._acts or not any(leg.filled_micro for leg in result.legs):
@@ -123,6 +128,29 @@ class GroupKeeper:
             self._loop.call_soon_threadsafe(self._start, kept, None)
         else:
             self._loop.call_soon_threadsafe(self._start, kept, deliver)
+
+    def restore(self, groups: Sequence[OpenGroup]) -> None:
+        """Take in the groups of an earlier run; :meth:`resume` goes on with them."""
+        resumed, lost = resume_groups(groups, self._policy)
+        for number in lost:
+            self._tracker.leave_group(number)
+        for found in resumed:
+            kept = _Kept(found.group, found.result, found.numbers)
+            kept.follow_ups = found.follow_ups
+            kept.is_busy = True
+            with self._lock:
+                self._of_order.update(dict.fromkeys(found.order_ids, kept))
+            self._resumed.append(kept)
+
+    def resume(self) -> None:
+        """Act on the groups of an earlier run, as soon as it is allowed and all of it is known.
+
+        Called on the loop, whenever that may have changed.
+        """
+        if self._resumed and self._pipeline.is_enabled and not self._tracker.unknown_orders:
+            resumed, self._resumed = self._resumed, []
+            for kept in resumed:
+                self._start(kept, None)
 
     @property
     def groups(self) -> tuple[LegGroup, ...]:
@@ -148,6 +176,19 @@ class GroupKeeper:
         kept.is_busy = False
         if kept.news.is_set():
             self._heard(kept)
+        else:
+            self._leave(kept)
+
+    def _leave(self, kept: _Kept) -> None:
+        """Let the journal forget a group when nothing is left to be done or heard of it."""
+        if kept.is_busy or self._closed or not self._acts:
+            return
+        if any(self._tracker.find(order_id) for order_id in kept.group.order_ids):
+            return
+        if isinstance(kept.group.next_action(self._clock.time_ms()), Done):
+            numbers, kept.numbers = kept.numbers, []
+            for number in numbers:
+                self._tracker.leave_group(number)
 
     async def _carry_out(self, kept: _Kept, deliver: Callable[[TradeResult], None] | None) -> None:
         """Act until the group is done; deliver the result at the first pause."""
@@ -187,11 +228,13 @@ class GroupKeeper:
             await self._ask(action.order_ids)
             return
         await self._learn_positions(action)
-        plan = self._pipeline.follow_up(LegsSignal(action.legs, group_key="follow-up"))
+        of = FollowUp(kept.numbers[0], action.purpose, action.places)
+        plan = self._pipeline.follow_up(LegsSignal(action.legs, group_key="follow-up"), of)
         if isinstance(plan, TradeResult):
             _log.warning("follow_up_skipped", extra={"reason": plan.skipped})
             kept.group.skipped(action)
             return
+        kept.numbers.append(plan.group)
         now_ms = self._clock.time_ms()
         kept.group.sent(action, plan.legs, plan.batch.order_ids, now_ms=now_ms)
         answer: asyncio.Future[Outcome] = self._loop.create_future()
@@ -255,6 +298,8 @@ class GroupKeeper:
             with self._lock:
                 self._of_order.pop(order.order_id, None)
                 self._tickets.pop(order.order_id, None)
+        if self._resumed:
+            self._loop.call_soon_threadsafe(self.resume)
 
     def _heard(self, kept: _Kept) -> None:
         """Go on with a group: its orders moved, or a trade of it has settled or failed."""
@@ -263,8 +308,10 @@ class GroupKeeper:
             return
         if self._acts and not isinstance(kept.group.next_action(self._clock.time_ms()), Done):
             self._start(kept, None)
-        elif kept.group.exposure.is_final and not kept.is_final:
+            return
+        if kept.group.exposure.is_final and not kept.is_final:
             self._publish(self._reported(kept))
+        self._leave(kept)
 
     def _is_unknown(self, ticket: Ticket) -> bool:
         with self._lock:

@@ -19,6 +19,7 @@ from polyexec.core.ledger import asset_given
 from polyexec.core.orders import Order, encode_orders
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Fill
+from polyexec.core.shapes import Shape
 from polyexec.core.signer import OrderSigner
 from polyexec.enums import Generation, LegState, Settlement, Side
 from polyexec.errors import InputError, InternalError, JournalError
@@ -101,7 +102,9 @@ class IntentLeg(msgspec.Struct, frozen=True, array_like=True):
         return self.priced.reserve_micro
 
 
-class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=1):
+class Intent(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=1, omit_defaults=True
+):
     """We are about to send these orders. Written before they are signed."""
 
     group: int
@@ -116,6 +119,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=1)
     resignable: bool = True
     """Signatures are deterministic: these fields and the key give the same bytes again. With
     prepared nonces they do not, and the SIGNED record has to be as durable as this one."""
+    shape: Shape | None = None
+    """How the legs hang together; None: nothing will be done about half of them."""
 
     def check(self) -> None:
         """Refuse figures that are those of no leg.
@@ -270,7 +275,9 @@ class OpenGroup(msgspec.Struct, frozen=True, kw_only=True):
     def cost_micro(self) -> int:
         """Collateral that it took: what was spent where that is known, else what was reserved."""
         ids = self.signed.order_ids if self.signed is not None else ()
-        ends = {leg.order_id: leg.release for leg in self.legs if leg.release is not None}
+        ends: dict[OrderId | None, Release] = {
+            leg.order_id: leg.release for leg in self.legs if leg.release is not None
+        }
         return _cost(self.intent, ids, ends)
 
 
@@ -394,7 +401,9 @@ class Replay:
             return False
         for order_id in known.order_ids:
             del self._by_order[order_id]
-        ends = {end.order_id: end for end in known.records if type(end) is Release}
+        ends: dict[OrderId | None, Release] = {
+            end.order_id: end for end in known.records if type(end) is Release
+        }
         cost = _cost(known.intent, known.order_ids, ends)
         if cost:
             self._spend(known.intent.at_ms // _DAY_MS, cost)

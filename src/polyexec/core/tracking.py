@@ -202,9 +202,17 @@ class OrderTracker:
             return order.fee_micro
 
     def open_group(self, group: int, legs: int) -> None:
-        """Expect that many answers for a group; when all of it is final, the journal is told."""
+        """Expect that many answers for a group; when all of it is final, the journal is told.
+
+        One more than it has legs: not before :meth:`leave_group`, too.
+        """
         with self._lock:
             self._open_legs[group] = legs
+
+    def leave_group(self, group: int) -> None:
+        """Say that nothing more will be done about a group. Once."""
+        with self._lock:
+            self._leave_group(group)
 
     def book_resend(self, order_id: OrderId, outcome: LegOutcome) -> None:
         """Book the answer to the same signed bytes, sent again.
