@@ -152,12 +152,14 @@ def settle(venue: ScriptedVenue, batch: int, status_word: str) -> None:
         json.loads(venue.batches[batch].body), venue.batches[batch].order_ids, strict=True
     ):
         order = entry["order"]
-        shares = int(order["takerAmount"])
+        amounts = [int(order["makerAmount"]), int(order["takerAmount"])]
+        paid, shares = amounts if order["side"] == "BUY" else reversed(amounts)
         one = msgspec.structs.replace(
             fill(order_id, status_word),
             trade_id=f"trade of {order_id}",
             token_id=TokenId(order["tokenId"]),
-            price_e4=int(order["makerAmount"]) * 10_000 // shares,
+            side=Side(order["side"]),
+            price_e4=paid * 10_000 // shares,
             size_micro=shares,
         )
         venue.fills[order_id] = (one,)

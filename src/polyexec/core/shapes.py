@@ -113,9 +113,14 @@ def _price(leg: PricedLeg, side: Side) -> Any:
     return from_e4(leg.limit_e4 if leg.side is side else PRICE_SCALE - leg.limit_e4)
 
 
+def _available(leg: PricedLeg) -> Any:
+    return None if leg.available_micro is None else from_micro(leg.available_micro)
+
+
 def _quote(leg: PricedLeg, tick_e4: int, side: Side) -> Quote:
     name = "best_ask" if side is Side.BUY else "best_bid"
-    return Quote(leg.token_id, **{name: _price(leg, side)}, **_common(leg, tick_e4))
+    told = {name: _price(leg, side), f"{name}_size": _available(leg)}
+    return Quote(leg.token_id, **told, **_common(leg, tick_e4))
 
 
 def _leg(leg: PricedLeg, tick_e4: int, side: Side) -> Leg:
@@ -127,5 +132,6 @@ def _leg(leg: PricedLeg, tick_e4: int, side: Side) -> Leg:
         order_type=leg.order_type,
         expiration=leg.expiration,
         post_only=leg.post_only,
+        available_size=_available(leg),
         **_common(leg, tick_e4),
     )
