@@ -147,10 +147,23 @@ class GroupKeeper:
 
         Called on the loop, whenever that may have changed.
         """
-        if self._resumed and self._pipeline.is_enabled and not self._tracker.unknown_orders:
-            resumed, self._resumed = self._resumed, []
-            for kept in resumed:
+        may_act = self._pipeline.is_enabled and not self._tracker.unknown_orders
+        waiting: list[_Kept] = []
+        for kept in self._resumed:
+            kept.is_busy = False
+            if may_act:
                 self._start(kept, None)
+            elif self._leave(kept):
+                self._publish(self._reported(kept))
+            else:
+                kept.is_busy = True
+                waiting.append(kept)
+        self._resumed = waiting
+
+    @property
+    def waiting(self) -> frozenset[int]:
+        """Groups and follow-ups of an earlier run that nothing may be done about yet."""
+        return frozenset(number for kept in self._resumed for number in kept.numbers)
 
     @property
     def groups(self) -> tuple[LegGroup, ...]:
@@ -179,16 +192,18 @@ class GroupKeeper:
         else:
             self._leave(kept)
 
-    def _leave(self, kept: _Kept) -> None:
+    def _leave(self, kept: _Kept) -> bool:
         """Let the journal forget a group when nothing is left to be done or heard of it."""
         if kept.is_busy or self._closed or not self._acts:
-            return
+            return False
         if any(self._tracker.find(order_id) for order_id in kept.group.order_ids):
-            return
-        if isinstance(kept.group.next_action(self._clock.time_ms()), Done):
-            numbers, kept.numbers = kept.numbers, []
-            for number in numbers:
-                self._tracker.leave_group(number)
+            return False
+        if not isinstance(kept.group.next_action(self._clock.time_ms()), Done):
+            return False
+        numbers, kept.numbers = kept.numbers, []
+        for number in numbers:
+            self._tracker.leave_group(number)
+        return True
 
     async def _carry_out(self, kept: _Kept, deliver: Callable[[TradeResult], None] | None) -> None:
         """Act until the group is done; deliver the result at the first pause."""
