@@ -235,6 +235,8 @@ class BaseExecutor(Observed):
         as_of = self._clock.time_ms() if as_of_ms is None else as_of_ms
         for token, micro in parsed:
             self._ledger.update(token, micro, as_of_ms=as_of)
+        if self._keeper is not None:
+            self._keeper.observe_positions()
 
     def give_up_unknown(self, order_id: str) -> bool:
         """Take an unknown order to be absent, because you know that it is: its money is free.
@@ -469,6 +471,7 @@ class BaseExecutor(Observed):
         self._tasks = [
             self._queue.start(self.submit),
             *self._follower.start(),
+            self._keeper.start(config.follow_interval_s),
             *self._watch.start(self._venue),
         ]
         if listens and isinstance(self._venue, ClobVenue):

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from polyexec.core.groups import Cancel, Done, GroupAction, LegGroup, Send, Wait
+from polyexec.core.holdings import Holdings
 from polyexec.core.journal import OpenGroup
 from polyexec.core.ledger import Ledger
 from polyexec.core.pipeline import Pipeline, Plan
@@ -96,6 +97,9 @@ class GroupKeeper:
         self._of_order: dict[OrderId, _Kept] = {}
         self._answered = on_answer
         self._tickets = tickets
+        self._holdings = Holdings(risk)
+        for order_id, ticket in tickets.items():
+            self._holdings.expect(ticket, (order_id,))
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         # Holding needs no orders, so nobody has to wait for anything.
@@ -170,6 +174,19 @@ class GroupKeeper:
         """Groups with an order that is not final."""
         with self._lock:
             return tuple({id(kept): kept.group for kept in self._of_order.values()}.values())
+
+    def start(self, interval_s: float) -> asyncio.Task[None]:
+        """Give exposure back now and then; whoever cancels the task stops it."""
+        return self._loop.create_task(self._observe_holdings(interval_s))
+
+    def observe_positions(self) -> None:
+        """Give back what groups tied up in shares that are no longer there. From any thread."""
+        self._holdings.observe(self._ledger.balance, self._clock.time_ms())
+
+    async def _observe_holdings(self, interval_s: float) -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            self.observe_positions()
 
     async def close(self) -> None:
         """Stop acting. What is not finished is held, and known to the journal."""
@@ -289,13 +306,26 @@ class GroupKeeper:
         await follow_orders(self._venue, self._tracker, wanted, self._clock)
 
     def _track(self, kept: _Kept, plan: Plan, result: TradeResult) -> None:
+        legs = [leg for leg in result.legs if leg.state.is_open or leg.filled_micro]
+        ids = [leg.order_id for leg in legs]  # the others are final: nothing will be heard of them
+        ticket = plan.ticket
+        if ticket is not None and ids:
+            self._holdings.expect(ticket, ids)
         with self._lock:
-            for leg in result.legs:
-                if not (leg.state.is_open or leg.filled_micro):
-                    continue  # final: nothing will be heard of it
-                self._of_order[leg.order_id] = kept
-                if plan.ticket is not None:
-                    self._tickets[leg.order_id] = plan.ticket
+            self._of_order.update(dict.fromkeys(ids, kept))
+            if ticket is not None:
+                self._tickets.update(dict.fromkeys(ids, ticket))
+        for leg in legs:
+            # News of an order can end it before anybody here knows of it.
+            if ticket is not None and self._tracker.find(leg.order_id) is None:
+                buys = leg.side is Side.BUY
+                self._holdings.ended(
+                    ticket,
+                    leg.order_id,
+                    token_id=leg.token_id,
+                    bought_micro=leg.filled_micro if buys else 0,
+                    spent_micro=leg.paid_micro + leg.fee_micro if buys else 0,
+                )
 
     def _on_news(self, order: TrackedOrder, fills: Sequence[Fill]) -> None:
         """Take in what the tracker learnt of an order. Called from any thread."""
@@ -310,6 +340,15 @@ class GroupKeeper:
             kept.group.on_order(order.order_id, order.state, order.traded_micro)
             self._loop.call_soon_threadsafe(self._heard, kept)
         if self._tracker.find(order.order_id) is None:
+            if ticket is not None:
+                buys = order.leg.side is Side.BUY
+                self._holdings.ended(
+                    ticket,
+                    order.order_id,
+                    token_id=order.leg.token_id,
+                    bought_micro=order.filled_micro if buys else 0,
+                    spent_micro=order.reservation.spent_micro if buys else 0,
+                )
             with self._lock:
                 self._of_order.pop(order.order_id, None)
                 self._tickets.pop(order.order_id, None)
