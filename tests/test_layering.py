@@ -38,6 +38,7 @@ LAYERS = {
         "submission",
         "dispatch",
         "following",
+        "following_up",
         "listening",
         "grouping",
         "observing",

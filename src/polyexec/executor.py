@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -25,13 +25,14 @@ from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import (
     BalanceSnapshot,
     Clock,
+    Fill,
     GuardedVenue,
     Journal,
     Outcome,
     Venue,
 )
 from polyexec.core.risk import RiskGuard
-from polyexec.core.tracking import OrderTracker
+from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.enums import SkipReason, VenueMode
 from polyexec.errors import InputError, UsageError
 from polyexec.following import Follower
@@ -135,6 +136,20 @@ class BaseExecutor(Observed):
     def clock(self) -> Clock:
         """What it reads the time from."""
         return self._clock
+
+    @property
+    def orders(self) -> tuple[TrackedOrder, ...]:
+        """Orders that are not final: open, unknown, or with trades that have not settled."""
+        return self._tracker.orders
+
+    def listen_to_orders(
+        self, listener: Callable[[TrackedOrder, Sequence[Fill]], None]
+    ) -> Callable[[], None]:
+        """Call ``listener`` with an order and its fills whenever news of it were booked.
+
+        In the thread that brought them: it must not block. Returns the way to stop it.
+        """
+        return self._tracker.listen(listener)
 
     @property
     def tokens(self) -> frozenset[TokenId]:

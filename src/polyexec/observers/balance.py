@@ -252,8 +252,12 @@ class BalanceWatch:
     def poke(self) -> None:
         """Ask soon, because something has traded. From any thread; costs nothing."""
         loop = self._loop
-        if loop is not None and not loop.is_closed():
+        if loop is None:
+            return
+        try:
             loop.call_soon_threadsafe(self._poked.set)
+        except RuntimeError:
+            pass  # the loop is closed
 
     def trust_next(self) -> None:
         """Take the next reading however far it jumps: a person has paid in or out."""
