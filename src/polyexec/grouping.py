@@ -142,8 +142,9 @@ class GroupKeeper:
             kept = _Kept(found.group, found.result, found.numbers)
             kept.follow_ups = found.follow_ups
             kept.is_busy = True
+            followed = [each for each in found.order_ids if self._tracker.find(each) is not None]
             with self._lock:
-                self._of_order.update(dict.fromkeys(found.order_ids, kept))
+                self._of_order.update(dict.fromkeys(followed, kept))
             self._resumed.append(kept)
 
     def resume(self) -> None:
