@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from polyexec.environment import parse_bool
 from polyexec.errors import ConfigError
 from polyexec.observers.balance import Reading, SourceError
 from polyexec.secret import Secret
@@ -19,7 +20,6 @@ __all__ = ["DEFAULT_KEY", "RedisBalance", "RedisSettings", "open_redis"]
 DEFAULT_KEY: Final = "WORKER_USDC_BALANCE"
 
 _LONGEST: Final = 4096
-_WORDS: Final = {"true": True, "1": True, "yes": True, "on": True}
 
 
 class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
             database=_whole(values, "REDIS_DB", 0, 2**31 - 1),
             username=values.get("REDIS_USERNAME", ""),
             password=Secret(password) if password else None,
-            tls=_WORDS.get(values.get("REDIS_TLS", "").lower(), False),
+            tls=parse_bool(values.get("REDIS_TLS", "") or "false", "REDIS_TLS"),
             key=values.get("REDIS_BALANCE_KEY", "") or DEFAULT_KEY,
             time_key=values.get("REDIS_BALANCE_TIME_KEY", ""),
             lag_ms=lag_ms,

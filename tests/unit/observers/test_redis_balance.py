@@ -191,6 +191,7 @@ async def test_a_password_is_used_and_never_shown(tmp_path: Path) -> None:
         ("REDIS_PORT", "http"),
         ("REDIS_PORT", "65536"),
         ("REDIS_DB", "-1"),
+        ("REDIS_TLS", "perhaps"),
         ("REDIS_BALANCE_LAG_S", "soon"),
         ("REDIS_BALANCE_LAG_S", "-1"),
         ("REDIS_BALANCE_LAG_S", "NaN"),
