@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from polyexec.core.journal import Close, OpenGroup, OpenLeg, Recovered, Signed, rebuild
-from polyexec.core.ledger import COLLATERAL, Ledger
+from polyexec.core.ledger import Ledger
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Clock, Journal
 from polyexec.core.risk import RiskGuard, Ticket
@@ -80,7 +80,7 @@ def restore(
         for leg in legs:
             _restore_leg(leg, group.group, ledger, tracker)
         lost = {leg.order_id for leg in legs if leg.order_id and _is_unknown(leg)}
-        ticket = risk.restore(_cost(group), group.intent.at_ms, is_unknown=bool(lost))
+        ticket = risk.restore(group.cost_micro, group.intent.at_ms, is_unknown=bool(lost))
         risk.commit(ticket)
         unknown |= lost
         tickets.update((leg.order_id, ticket) for leg in legs if leg.order_id)
@@ -127,7 +127,3 @@ def _restore_leg(leg: OpenLeg, group: int, ledger: Ledger, tracker: OrderTracker
 
 def _is_unknown(leg: OpenLeg) -> bool:
     return leg.is_unresolved and leg.state in (LegState.UNKNOWN, LegState.UNMATCHED)
-
-
-def _cost(group: OpenGroup) -> int:
-    return sum(leg.intent.reserved_micro for leg in group.legs if leg.intent.asset == COLLATERAL)
