@@ -205,9 +205,9 @@ class ExecutorConfig(Record):
         stands in where nothing is compiled.
     engine_mode, executor_mode : "live", "paper" or "off"
         ``paper`` trades on an embedded paper exchange, whatever ``clob_url`` says.
-    telegram_bot_token, telegram_chat_id, redis, database, notify, metrics
-        For the observers; mappings hold the ``REDIS_*``, ``DB_*``, ``NOTIFY_*`` and ``METRICS_*``
-        variables.
+    telegram_bot_token, telegram_chat_id, redis, database, balance, notify, metrics
+        For the observers; mappings hold the ``REDIS_*``, ``DB_*``, ``BALANCE_*``, ``NOTIFY_*`` and
+        ``METRICS_*`` variables.
 
     Raises
     ------
@@ -219,6 +219,7 @@ class ExecutorConfig(Record):
         "api_key",
         "api_passphrase",
         "api_secret",
+        "balance",
         "builder_code",
         "chain_id",
         "clob_url",
@@ -315,6 +316,7 @@ class ExecutorConfig(Record):
         "telegram_chat_id",
         "redis",
         "database",
+        "balance",
         "notify",
         "metrics",
     )
@@ -362,6 +364,7 @@ class ExecutorConfig(Record):
     telegram_chat_id: str
     redis: Mapping[str, Secret]
     database: Mapping[str, Secret]
+    balance: Mapping[str, Secret]
     notify: Mapping[str, Secret]
     metrics: Mapping[str, Secret]
     sources: Mapping[str, str]
@@ -420,6 +423,7 @@ class ExecutorConfig(Record):
         telegram_chat_id: str = "",
         redis: Mapping[str, str | Secret] = MappingProxyType({}),
         database: Mapping[str, str | Secret] = MappingProxyType({}),
+        balance: Mapping[str, str | Secret] = MappingProxyType({}),
         notify: Mapping[str, str | Secret] = MappingProxyType({}),
         metrics: Mapping[str, str | Secret] = MappingProxyType({}),
     ) -> None:
@@ -499,6 +503,7 @@ class ExecutorConfig(Record):
             telegram_chat_id=telegram_chat_id,
             redis=settings.secrets("redis", redis),
             database=settings.secrets("database", database),
+            balance=settings.secrets("balance", balance),
             notify=settings.secrets("notify", notify, OBSERVER_VARIABLES["notify"]),
             metrics=settings.secrets("metrics", metrics, OBSERVER_VARIABLES["metrics"]),
             sources=MappingProxyType({}),
@@ -589,7 +594,7 @@ class ExecutorConfig(Record):
         arguments: dict[str, Any] = {}
         for setting, text in found.items():
             arguments[setting] = _PARSERS.get(setting, str)(text, sources[setting])
-        for setting, prefix in (("redis", "REDIS_"), ("database", "DB_")):
+        for setting, prefix in _PREFIXES.items():
             arguments[setting] = {
                 name: value for name, value in values.items() if name.startswith(prefix) and value
             }
@@ -612,6 +617,8 @@ def default_journal_folder() -> str:
     state = os.environ.get("XDG_STATE_HOME", "")
     return str(Path(state or Path.home() / ".local" / "state") / "polyexec")
 
+
+_PREFIXES: Final = {"redis": "REDIS_", "database": "DB_", "balance": "BALANCE_"}
 
 _PARSERS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(VARIABLES, plain_text),

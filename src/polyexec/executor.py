@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -23,20 +23,22 @@ from polyexec.core.gate import Gate
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import (
+    BalanceSnapshot,
     Clock,
+    Fill,
     GuardedVenue,
     Journal,
     Outcome,
     Venue,
 )
-from polyexec.core.risk import RiskGuard, Ticket
-from polyexec.core.tracking import OrderTracker
+from polyexec.core.risk import RiskGuard
+from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.enums import SkipReason, VenueMode
 from polyexec.errors import InputError, UsageError
 from polyexec.following import Follower
 from polyexec.grouping import GroupKeeper
 from polyexec.listening import OrderListener, open_listener
-from polyexec.models import OrderId
+from polyexec.models import OrderId, TokenId
 from polyexec.numbers import Number, to_micro
 from polyexec.observing import Observed
 from polyexec.opening import (
@@ -50,8 +52,8 @@ from polyexec.opening import (
 from polyexec.parsing import parse_token_id
 from polyexec.posting import post
 from polyexec.queueing import SignalQueue
-from polyexec.reconciliation import Reconciliation, reconcile, take_balance
-from polyexec.recovery import restore
+from polyexec.reconciliation import Reconciliation, fetch_settled, reconcile, take_balance
+from polyexec.recovery import Restored, restore
 from polyexec.results import TradeResult
 from polyexec.signals import ArbSignal, LegsSignal, Signal
 from polyexec.submission import Submission
@@ -124,6 +126,36 @@ class BaseExecutor(Observed):
     def address(self) -> str:
         """Checksummed address of the EOA that signs."""
         return self._signer.address
+
+    @property
+    def funder(self) -> str:
+        """Wallet that holds the money."""
+        return self._signer.funder
+
+    @property
+    def clock(self) -> Clock:
+        """What it reads the time from."""
+        return self._clock
+
+    @property
+    def orders(self) -> tuple[TrackedOrder, ...]:
+        """Orders that are not final: open, unknown, or with trades that have not settled."""
+        return self._tracker.orders
+
+    def listen_to_orders(
+        self, listener: Callable[[TrackedOrder, Sequence[Fill]], None]
+    ) -> Callable[[], None]:
+        """Call ``listener`` with an order and its fills whenever news of it were booked.
+
+        In the thread that brought them: it must not block. Returns the way to stop it.
+        """
+        return self._tracker.listen(listener)
+
+    @property
+    def tokens(self) -> frozenset[TokenId]:
+        """Tokens that it holds by its books, or has orders for that are not final."""
+        traded = {order.leg.token_id for order in self._tracker.orders}
+        return frozenset(self._ledger.balances().keys() | traded) - {COLLATERAL}
 
     @property
     def ledger(self) -> Ledger:
@@ -218,6 +250,8 @@ class BaseExecutor(Observed):
         as_of = self._clock.time_ms() if as_of_ms is None else as_of_ms
         for token, micro in parsed:
             self._ledger.update(token, micro, as_of_ms=as_of)
+        if self._keeper is not None:
+            self._keeper.observe_positions()
 
     def give_up_unknown(self, order_id: str) -> bool:
         """Take an unknown order to be absent, because you know that it is: its money is free.
@@ -240,6 +274,8 @@ class BaseExecutor(Observed):
         if flag and self._config.executor_mode == "off":
             raise UsageError("executor_mode is 'off': this executor does not trade")
         self._gate.set_enabled(bool(flag))
+        if flag and self._keeper is not None and self._loop is not None and not self._closed:
+            self._loop.call_soon_threadsafe(self._keeper.resume)
 
     @property
     def risk(self) -> RiskGuard:
@@ -408,7 +444,7 @@ class BaseExecutor(Observed):
             )
         if config.executor_mode != "off":
             await self._venue.open()
-        tickets = self._open_journal()
+        restored = self._open_journal()
         self._pipeline = Pipeline(
             signer=self._signer,
             credentials=credentials,
@@ -423,6 +459,7 @@ class BaseExecutor(Observed):
             risk=self._risk,
             modes=self._watch.modes,
             guard=self._venue if isinstance(self._venue, GuardedVenue) else None,
+            keeps_groups=self._journal is not None and config.group_policy.acts,
         )
         self._keeper = GroupKeeper(
             venue=self._venue,
@@ -435,9 +472,10 @@ class BaseExecutor(Observed):
             post=partial(post, self._venue),
             publish=self._groups.publish,
             on_answer=self._on_answer,
-            tickets=tickets,
+            tickets=restored.tickets,
             on_order=self._tell_order,
         )
+        self._keeper.restore(restored.groups)
         self._follower = Follower(
             venue=self._venue,
             pipeline=self._pipeline,
@@ -449,6 +487,7 @@ class BaseExecutor(Observed):
         self._tasks = [
             self._queue.start(self.submit),
             *self._follower.start(),
+            self._keeper.start(config.follow_interval_s),
             *self._watch.start(self._venue),
         ]
         if listens and isinstance(self._venue, ClobVenue):
@@ -465,6 +504,7 @@ class BaseExecutor(Observed):
         if config.executor_mode != "off":
             await self._refresh_balance()
             self._follower.wake()
+            self._keeper.resume()
 
     async def _close(self) -> None:
         if self._closed:
@@ -499,35 +539,30 @@ class BaseExecutor(Observed):
                     self._idle.clear()
                     await self._idle.wait()
 
-    def _open_journal(self) -> dict[OrderId, Ticket]:
-        """Hold what an earlier run left open, before anything can be sent.
-
-        Returns
-        -------
-        dict
-            What the limits count for each of its orders.
-        """
+    def _open_journal(self) -> Restored:
+        """Hold what an earlier run left open, before anything can be sent."""
         config = self._config
         if self._journal is None:
             is_exchange = isinstance(self._venue, ClobVenue)
             self._journal = open_own_journal(config, self._signer, is_exchange=is_exchange)
         if self._journal is None:
-            return {}
+            return Restored(frozenset(), {})
         recovered = self._journal.recovered
         if recovered.warning:
             _log.warning("journal_truncated", extra={"detail": recovered.warning})
         self._tracker.keep(self._journal)
         restored = restore(
-            recovered.groups,
+            recovered,
             ledger=self._ledger,
             tracker=self._tracker,
             journal=self._journal,
             risk=self._risk,
             signer=build_signer(config.replace(presign=0)),
             clock=self._clock,
+            continues=config.group_policy.acts,
         )
         self._recovering = restored.unknown
-        return restored.tickets
+        return restored
 
     def _skip_queue(self) -> None:
         for signal in self._queue.take_all():
@@ -606,6 +641,13 @@ class Executor(BaseExecutor):
     async def refresh_balance(self) -> int:
         """Ask the exchange for the balance; return it in micro-dollars."""
         return await self._refresh_balance()
+
+    async def fetch_balance(self, token_id: TokenId = COLLATERAL) -> BalanceSnapshot:
+        """Ask the exchange for the collateral or for the shares of a token, and change nothing.
+
+        What has settled is asked for first: until that is known, the balance would count it twice.
+        """
+        return await fetch_settled(self.venue, self._tracker, self._clock, token_id)
 
     async def reconcile(self) -> Reconciliation:
         """Follow up every order that is not final, then compare our books with the exchange's."""

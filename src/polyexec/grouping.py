@@ -10,17 +10,21 @@ from typing import Final
 import msgspec
 
 from polyexec.core.groups import Cancel, Done, GroupAction, LegGroup, Send, Wait
+from polyexec.core.holdings import Holdings
+from polyexec.core.journal import OpenGroup
 from polyexec.core.ledger import Ledger
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import AnswerCallback, Clock, Fill, OrderBatch, Outcome, Venue
 from polyexec.core.risk import RiskGuard, Ticket
+from polyexec.core.shapes import FollowUp
 from polyexec.core.tracking import OrderTracker, TrackedOrder
-from polyexec.enums import GroupStep, LegState, Side
+from polyexec.enums import LegState, Side
 from polyexec.errors import TransportError, VenueError
 from polyexec.models import OrderId
 from polyexec.policies import GroupPolicy
 from polyexec.reconciliation import follow_orders, take_balance
 from polyexec.results import LegResult, TradeResult
+from polyexec.resuming import resume_groups
 from polyexec.signals import LegsSignal
 
 __all__ = ["GroupKeeper"]
@@ -34,11 +38,12 @@ _OPEN_OR_UNKNOWN: Final = frozenset({LegState.UNKNOWN, LegState.UNMATCHED})
 class _Kept:
     """One group, and what the executor has to know besides."""
 
-    __slots__ = ("follow_ups", "group", "is_busy", "is_final", "news", "result")
+    __slots__ = ("follow_ups", "group", "is_busy", "is_final", "news", "numbers", "result")
 
-    def __init__(self, group: LegGroup, result: TradeResult) -> None:
+    def __init__(self, group: LegGroup, result: TradeResult, numbers: list[int]) -> None:
         self.group = group
         self.result = result
+        self.numbers = numbers  # in the journal, until it is left
         self.is_busy = False
         self.is_final = False
         self.follow_ups: list[LegResult] = []
@@ -96,10 +101,14 @@ class GroupKeeper:
         self._of_order: dict[OrderId, _Kept] = {}
         self._answered = on_answer
         self._tickets = tickets
+        self._holdings = Holdings(risk)
+        for order_id, ticket in tickets.items():
+            self._holdings.expect(ticket, (order_id,))
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         # Holding needs no orders, so nobody has to wait for anything.
-        self._acts = policy.steps[0] is not GroupStep.HOLD or policy.level != "off"
+        self._acts = policy.acts
+        self._resumed: list[_Kept] = []
         tracker.listen(self._on_news)
 
     def answered(
@@ -117,7 +126,7 @@ class GroupKeeper:
             started_ms=self._clock.time_ms(),
         )
         _hear(group, result.legs)
-        kept = _Kept(group, result)
+        kept = _Kept(group, result, [plan.group])
         kept.is_busy = self._acts
         self._track(kept, plan, result)
         if not self._acts or not any(leg.filled_micro for leg in result.legs):
@@ -128,11 +137,61 @@ class GroupKeeper:
         else:
             self._loop.call_soon_threadsafe(self._start, kept, deliver)
 
+    def restore(self, groups: Sequence[OpenGroup]) -> None:
+        """Take in the groups of an earlier run; :meth:`resume` goes on with them."""
+        resumed, lost = resume_groups(groups, self._policy)
+        for number in lost:
+            self._tracker.leave_group(number)
+        for found in resumed:
+            kept = _Kept(found.group, found.result, found.numbers)
+            kept.follow_ups = found.follow_ups
+            kept.is_busy = True
+            followed = [each for each in found.order_ids if self._tracker.find(each) is not None]
+            with self._lock:
+                self._of_order.update(dict.fromkeys(followed, kept))
+            self._resumed.append(kept)
+
+    def resume(self) -> None:
+        """Act on the groups of an earlier run, as soon as it is allowed and all of it is known.
+
+        Called on the loop, whenever that may have changed.
+        """
+        may_act = self._pipeline.is_enabled and not self._tracker.unknown_orders
+        waiting: list[_Kept] = []
+        for kept in self._resumed:
+            kept.is_busy = False
+            if may_act:
+                self._start(kept, None)
+            elif self._leave(kept):
+                self._publish(self._reported(kept))
+            else:
+                kept.is_busy = True
+                waiting.append(kept)
+        self._resumed = waiting
+
+    @property
+    def waiting(self) -> frozenset[int]:
+        """Groups and follow-ups of an earlier run that nothing may be done about yet."""
+        return frozenset(number for kept in self._resumed for number in kept.numbers)
+
     @property
     def groups(self) -> tuple[LegGroup, ...]:
         """Groups with an order that is not final."""
         with self._lock:
             return tuple({id(kept): kept.group for kept in self._of_order.values()}.values())
+
+    def start(self, interval_s: float) -> asyncio.Task[None]:
+        """Give exposure back now and then; whoever cancels the task stops it."""
+        return self._loop.create_task(self._observe_holdings(interval_s))
+
+    def observe_positions(self) -> None:
+        """Give back what groups tied up in shares that are no longer there. From any thread."""
+        self._holdings.observe(self._ledger.balance, self._clock.time_ms())
+
+    async def _observe_holdings(self, interval_s: float) -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            self.observe_positions()
 
     async def close(self) -> None:
         """Stop acting. What is not finished is held, and known to the journal."""
@@ -152,6 +211,21 @@ class GroupKeeper:
         kept.is_busy = False
         if kept.news.is_set():
             self._heard(kept)
+        else:
+            self._leave(kept)
+
+    def _leave(self, kept: _Kept) -> bool:
+        """Let the journal forget a group when nothing is left to be done or heard of it."""
+        if kept.is_busy or self._closed or not self._acts:
+            return False
+        if any(self._tracker.find(order_id) for order_id in kept.group.order_ids):
+            return False
+        if not isinstance(kept.group.next_action(self._clock.time_ms()), Done):
+            return False
+        numbers, kept.numbers = kept.numbers, []
+        for number in numbers:
+            self._tracker.leave_group(number)
+        return True
 
     async def _carry_out(self, kept: _Kept, deliver: Callable[[TradeResult], None] | None) -> None:
         """Act until the group is done; deliver the result at the first pause."""
@@ -191,11 +265,13 @@ class GroupKeeper:
             await self._ask(action.order_ids)
             return
         await self._learn_positions(action)
-        plan = self._pipeline.follow_up(LegsSignal(action.legs, group_key="follow-up"))
+        of = FollowUp(kept.numbers[0], action.purpose, action.places)
+        plan = self._pipeline.follow_up(LegsSignal(action.legs, group_key="follow-up"), of)
         if isinstance(plan, TradeResult):
             _log.warning("follow_up_skipped", extra={"reason": plan.skipped})
             kept.group.skipped(action)
             return
+        kept.numbers.append(plan.group)
         now_ms = self._clock.time_ms()
         kept.group.sent(action, plan.legs, plan.batch.order_ids, now_ms=now_ms)
         answer: asyncio.Future[Outcome] = self._loop.create_future()
@@ -235,13 +311,26 @@ class GroupKeeper:
         await follow_orders(self._venue, self._tracker, wanted, self._clock)
 
     def _track(self, kept: _Kept, plan: Plan, result: TradeResult) -> None:
+        legs = [leg for leg in result.legs if leg.state.is_open or leg.filled_micro]
+        ids = [leg.order_id for leg in legs]  # the others are final: nothing will be heard of them
+        ticket = plan.ticket
+        if ticket is not None and ids:
+            self._holdings.expect(ticket, ids)
         with self._lock:
-            for leg in result.legs:
-                if not (leg.state.is_open or leg.filled_micro):
-                    continue  # final: nothing will be heard of it
-                self._of_order[leg.order_id] = kept
-                if plan.ticket is not None:
-                    self._tickets[leg.order_id] = plan.ticket
+            self._of_order.update(dict.fromkeys(ids, kept))
+            if ticket is not None:
+                self._tickets.update(dict.fromkeys(ids, ticket))
+        for leg in legs:
+            # News of an order can end it before anybody here knows of it.
+            if ticket is not None and self._tracker.find(leg.order_id) is None:
+                buys = leg.side is Side.BUY
+                self._holdings.ended(
+                    ticket,
+                    leg.order_id,
+                    token_id=leg.token_id,
+                    bought_micro=leg.filled_micro if buys else 0,
+                    spent_micro=leg.paid_micro + leg.fee_micro if buys else 0,
+                )
 
     def _on_news(self, order: TrackedOrder, fills: Sequence[Fill]) -> None:
         """Take in what the tracker learnt of an order. Called from any thread."""
@@ -258,9 +347,20 @@ class GroupKeeper:
             kept.group.on_order(order.order_id, order.state, order.traded_micro)
             self._loop.call_soon_threadsafe(self._heard, kept)
         if self._tracker.find(order.order_id) is None:
+            if ticket is not None:
+                buys = order.leg.side is Side.BUY
+                self._holdings.ended(
+                    ticket,
+                    order.order_id,
+                    token_id=order.leg.token_id,
+                    bought_micro=order.filled_micro if buys else 0,
+                    spent_micro=order.reservation.spent_micro if buys else 0,
+                )
             with self._lock:
                 self._of_order.pop(order.order_id, None)
                 self._tickets.pop(order.order_id, None)
+        if self._resumed:
+            self._loop.call_soon_threadsafe(self.resume)
 
     def _heard(self, kept: _Kept) -> None:
         """Go on with a group: its orders moved, or a trade of it has settled or failed."""
@@ -269,8 +369,10 @@ class GroupKeeper:
             return
         if self._acts and not isinstance(kept.group.next_action(self._clock.time_ms()), Done):
             self._start(kept, None)
-        elif kept.group.exposure.is_final and not kept.is_final:
+            return
+        if kept.group.exposure.is_final and not kept.is_final:
             self._publish(self._reported(kept))
+        self._leave(kept)
 
     def _is_unknown(self, ticket: Ticket) -> bool:
         with self._lock:

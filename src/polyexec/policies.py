@@ -114,6 +114,11 @@ class GroupPolicy(Record):
         )
 
     @property
+    def acts(self) -> bool:
+        """It may send orders: it does more than hold."""
+        return self.steps[0] is not GroupStep.HOLD or self.level != "off"
+
+    @property
     def complete_band(self) -> Decimal:
         """Dollars per share."""
         return from_e4(self.complete_band_e4)

@@ -8,14 +8,21 @@ import msgspec
 
 from polyexec.core.candidates import WORST_FEE_RATE_MICRO, PricedLeg
 from polyexec.core.ledger import COLLATERAL, Ledger
-from polyexec.core.ports import Clock, Venue
+from polyexec.core.ports import BalanceSnapshot, Clock, Venue
 from polyexec.core.resolution import NextStep
 from polyexec.core.tracking import FeeRule, OrderTracker, TrackedOrder
 from polyexec.enums import LegState
 from polyexec.errors import TransportError, VenueError
 from polyexec.models import OrderId, TokenId
 
-__all__ = ["AT_ONCE", "Reconciliation", "follow_orders", "reconcile", "take_balance"]
+__all__ = [
+    "AT_ONCE",
+    "Reconciliation",
+    "fetch_settled",
+    "follow_orders",
+    "reconcile",
+    "take_balance",
+]
 
 _log = logging.getLogger("polyexec.executor")
 
@@ -84,6 +91,15 @@ async def take_balance(
     clock: Clock,
     asset: TokenId = COLLATERAL,
 ) -> int:
+    """Ask for an asset's balance, and put it into the ledger."""
+    snapshot = await fetch_settled(venue, tracker, clock, asset)
+    ledger.update(asset, snapshot.balance_micro, as_of_ms=snapshot.as_of_ms)
+    return snapshot.balance_micro
+
+
+async def fetch_settled(
+    venue: Venue, tracker: OrderTracker, clock: Clock, asset: TokenId = COLLATERAL
+) -> BalanceSnapshot:
     """Ask what has settled of an asset, then for its balance, which contains that.
 
     Without the first answer the balance is taken all the same: what it contains may count twice
@@ -94,10 +110,7 @@ async def take_balance(
         await follow_orders(venue, tracker, waiting[:AT_ONCE], clock)
     except (TransportError, VenueError):
         _log.warning("follow_failed", exc_info=True)
-    asked = venue.fetch_balance() if asset == COLLATERAL else venue.fetch_position(asset)
-    snapshot = await asked
-    ledger.update(asset, snapshot.balance_micro, as_of_ms=snapshot.as_of_ms)
-    return snapshot.balance_micro
+    return await (venue.fetch_balance() if asset == COLLATERAL else venue.fetch_position(asset))
 
 
 async def follow_orders(

@@ -36,7 +36,7 @@ def test_every_variable_is_in_the_reference() -> None:
     known = {name for names in VARIABLES.values() for name in names}
     assert known - documented == set()
     others = {name for name in documented - known if not name.startswith("POLYEXEC_")}
-    assert others == {"_FILE", "REDIS_", "DB_"} | OBSERVERS
+    assert others == {"_FILE", "REDIS_", "DB_", "BALANCE_"} | OBSERVERS
 
 
 def test_env_example_is_read_without_complaint() -> None:
@@ -52,7 +52,9 @@ def test_env_example_is_read_without_complaint() -> None:
         assert getattr(config, setting) == getattr(defaults, setting)
     optional = re.findall(r"^# ([A-Z_]+)=", "\n".join(lines), re.MULTILINE)
     accepted = (*names, *OBSERVERS, *(f"{name}_FILE" for name in VARIABLES["private_key"]))
-    assert [n for n in optional if n not in accepted and not n.startswith(("REDIS_", "DB_"))] == []
+    assert [
+        n for n in optional if n not in accepted and not n.startswith(("REDIS_", "DB_", "BALANCE_"))
+    ] == []
 
 
 def test_every_skip_reason_is_in_the_reference() -> None:

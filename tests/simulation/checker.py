@@ -203,6 +203,7 @@ class Checker:
         exact_after: px.Reconciliation,
         submissions: Iterable[px.Submission],
         was_killed: bool,
+        waiting: frozenset[int],
     ) -> None:
         """Check that all is resolved, and that both sides agree."""
         executor = self.executor
@@ -225,8 +226,11 @@ class Checker:
         never = sorted(self._sealed - self._ends.keys())
         if never and not was_killed:
             self.violate(f"reservations that never ended: {never}")
-        if self._replay.groups():
-            self.violate(f"{len(self._replay.groups())} groups were never closed")
+        left = {group.group for group in self._replay.groups()} - waiting
+        if left:
+            self.violate(f"groups {sorted(left)} were never closed")
+        if waiting and self.trading_enabled:
+            self.violate(f"groups {sorted(waiting)} wait, though trading is on")
 
     def check_group(self, engine: MatchingEngine, group: LegGroup) -> None:
         """Compare what a group reports with what its orders did at the exchange."""

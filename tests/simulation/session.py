@@ -440,6 +440,7 @@ class Session:
             exact_after=await self.executor.reconcile(),
             submissions=self.submissions,
             was_killed=self.was_killed,
+            waiting=keeper.waiting,
         )
         for group in self.groups:
             self.checker.check_group(engine, group)

@@ -21,6 +21,7 @@ from polyexec.core.pipeline import Pipeline
 from polyexec.core.ports import OrderBatch
 from polyexec.core.resolution import NextStep, UnknownOrder
 from polyexec.core.tracking import OrderTracker, TrackedOrder
+from polyexec.grouping import GroupKeeper
 from polyexec.recovery import Restored
 from polyexec.submission import Submission
 from tests.simulation.session import Report, run, run_session
@@ -90,7 +91,7 @@ def sign_anew_to_resend(patch: pytest.MonkeyPatch) -> None:
 
 
 def send_before_the_intent_is_kept(patch: pytest.MonkeyPatch) -> None:
-    def journaled(self: Any, journal: Any, table: Any, time_ms: int) -> Any:
+    def journaled(self: Any, journal: Any, table: Any, time_ms: int, shape: Any) -> Any:
         return journal.new_group(), *self._sign_and_encode(table, time_ms)
 
     patch.setattr(Pipeline, "_journaled", journaled)
@@ -120,6 +121,10 @@ def leave_the_switch_on(patch: pytest.MonkeyPatch) -> None:
 
 def forget_what_was_open(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(executor_module, "restore", lambda groups, **shared: Restored(frozenset(), {}))
+
+
+def never_leave_a_group(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(GroupKeeper, "_leave", lambda self, kept: False)
 
 
 def trade_before_recovery(patch: pytest.MonkeyPatch) -> None:
@@ -176,6 +181,7 @@ def _fields(struct: Any) -> dict[str, Any]:
         (release_more_than_is_left, "is not the reserved"),
         (leave_the_switch_on, "left while trading was off"),
         (forget_what_was_open, "held|promises|the books differ|never closed"),
+        (never_leave_a_group, "never closed"),
         (trade_before_recovery, "before those of the last run were resolved"),
         (take_server_errors_for_refusals, "held|was said not to exist"),
         (take_answers_by_place, "was said|held|not resolved"),

@@ -16,7 +16,9 @@ class MemoryJournal:
         replay = Replay()
         for record in records:
             replay.add(record)
-        self.recovered = Recovered(groups=replay.groups(), next_group=replay.next_group)
+        self.recovered = Recovered(
+            groups=replay.groups(), next_group=replay.next_group, spent=replay.spent()
+        )
         self.records: list[Record] = list(records)
         self.fails = fails
         self.closed = False

@@ -152,12 +152,14 @@ def settle(venue: ScriptedVenue, batch: int, status_word: str) -> None:
         json.loads(venue.batches[batch].body), venue.batches[batch].order_ids, strict=True
     ):
         order = entry["order"]
-        shares = int(order["takerAmount"])
+        amounts = [int(order["makerAmount"]), int(order["takerAmount"])]
+        paid, shares = amounts if order["side"] == "BUY" else reversed(amounts)
         one = msgspec.structs.replace(
             fill(order_id, status_word),
             trade_id=f"trade of {order_id}",
             token_id=TokenId(order["tokenId"]),
-            price_e4=int(order["makerAmount"]) * 10_000 // shares,
+            side=Side(order["side"]),
+            price_e4=paid * 10_000 // shares,
             size_micro=shares,
         )
         venue.fills[order_id] = (one,)
@@ -441,3 +443,48 @@ def status(order_id: OrderId, state: LegState, filled: int) -> OrderStatus:
         status=state,
         trade_ids=("t1",) if filled else (),
     )
+
+
+async def test_a_resting_group_that_was_cancelled_ties_nothing_up() -> None:
+    venue = ScriptedVenue(all_live)
+    async with Executor(config(), venue) as executor:
+        result = await executor.submit(signal())
+        assert executor.risk.exposure_micro == 8_000_000
+        for order_id in result.order_ids:
+            venue.statuses[order_id] = status(order_id, LegState.CANCELLED, 0)
+        await executor.reconcile()
+        assert executor.risk.exposure_micro == 0
+
+
+async def test_positions_that_were_redeemed_give_their_exposure_back() -> None:
+    venue = Desk(all_matched)
+    async with Executor(fok(max_open_exposure=10), venue) as executor:
+        assert (await executor.submit(signal())).success
+        settle(venue, 0, "CONFIRMED")
+        await executor.reconcile()
+        assert executor.risk.exposure_micro == 8_000_000
+        assert executor.submit(signal()).skipped is SkipReason.MAX_EXPOSURE
+        executor.update_positions(dict.fromkeys("123", 5))
+        assert executor.risk.exposure_micro == 4_000_000
+        executor.update_positions(dict.fromkeys("123", 0))
+        assert executor.risk.exposure_micro == 0
+        assert (await executor.submit(signal())).success
+
+
+async def test_what_the_policy_sells_gives_its_exposure_back() -> None:
+    venue = Half(then=all_matched)
+    venue.balance_ms = 10**15
+    venue.positions[TokenId("1")] = 10_000_000
+    async with Executor(fok(group_policy="unwind", follow_interval_s=0.005), venue) as executor:
+        task = executor.submit(signal())
+        settle(venue, 0, "CONFIRMED")
+        for order_id in venue.batches[0].order_ids[1:]:
+            del venue.fills[order_id], venue.statuses[order_id]
+        await task
+        await until(lambda: len(venue.batches) == 2)
+        assert executor.risk.exposure_micro >= 3_000_000
+        settle(venue, 1, "CONFIRMED")
+        venue.positions[TokenId("1")] = 0
+        await until(lambda: not executor._tracker.orders)
+        executor.update_positions({"1": 0}, as_of_ms=10**15 + 1)
+        await until(lambda: executor.risk.exposure_micro == 0)

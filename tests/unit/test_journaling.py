@@ -271,3 +271,54 @@ async def test_an_intent_that_was_never_sealed_with_prepared_nonces_was_not_sent
         assert executor.ledger.held() == 0
         assert executor.submit(signal()).skipped is None
     assert isinstance(again.records[1], Close)
+
+
+# what was spent before a restart ------------------------------------------------------------------
+
+
+async def settled(venue: ScriptedVenue, executor: Executor, word: str = "CONFIRMED") -> None:
+    """Let every trade of the followed orders settle."""
+    for order in executor._tracker.orders:
+        venue.fills[order.order_id] = (
+            Fill(
+                trade_id=f"trade of {order.order_id}",
+                order_id=order.order_id,
+                token_id=order.leg.token_id,
+                side=order.leg.side,
+                price_e4=order.leg.limit_e4,
+                size_micro=order.leg.size_micro,
+                is_taker=True,
+                status=word,
+                match_time_s=0,
+            ),
+        )
+        venue.statuses[order.order_id] = status(order.order_id, LegState.MATCHED)
+    await executor.reconcile()
+
+
+async def test_the_daily_limit_counts_the_closed_groups_of_an_earlier_run() -> None:
+    journal, venue = MemoryJournal(), ScriptedVenue(all_matched)
+    async with Executor(config(max_daily_cost=20), venue, journal=journal) as executor:
+        assert (await executor.submit(signal())).success
+        await settled(venue, executor)
+        spent = executor.risk.spent_micro
+    assert journal.kinds.count("Close") == 1
+    assert spent == 8_000_000
+    for _ in range(2):  # the second restart reads what the first one wrote
+        journal = MemoryJournal(journal.records)
+        async with Executor(config(max_daily_cost=15), venue, journal=journal) as executor:
+            assert executor.risk.spent_micro == spent
+            assert executor.submit(signal()).skipped is SkipReason.MAX_DAILY_COST
+
+
+async def test_a_group_that_ended_without_its_close_counts_once() -> None:
+    journal, venue = MemoryJournal(), ScriptedVenue(all_matched)
+    async with Executor(config(), venue, journal=journal) as executor:
+        await executor.submit(signal())
+        await settled(venue, executor)
+    journal.records.pop(journal.kinds.index("Close"))
+    for _ in range(2):
+        journal = MemoryJournal(journal.records)
+        async with Executor(config(), venue, journal=journal) as executor:
+            assert executor.risk.spent_micro == 8_000_000
+        assert journal.kinds.count("Close") == 1

@@ -236,6 +236,32 @@ class LegGroup:
             for place, leg, order_id in zip(send.places, legs, order_ids, strict=True):
                 self._orders[order_id] = OrderEvidence(order_id, leg, place, send.purpose, now_ms)
 
+    def resume(
+        self,
+        purpose: Purpose,
+        places: Sequence[int],
+        legs: Sequence[PricedLeg],
+        order_ids: Sequence[OrderId],
+        *,
+        sent_ms: int,
+    ) -> None:
+        """Take in a follow-up that an earlier run has sent: its attempt is used.
+
+        Raises
+        ------
+        UsageError
+            It does not belong to this group, or its ids are known already.
+        """
+        least, most = min(places, default=-1), max(places, default=-1)
+        if purpose not in self._sent or least < 0 or most >= len(self._legs):
+            raise UsageError(f"no follow-up of this group: {purpose!r} for legs {tuple(places)}")
+        with self._lock:
+            if any(order_id in self._orders for order_id in order_ids):
+                raise UsageError("an order id of the follow-up is known already")
+            self._sent[purpose] += 1
+            for place, leg, order_id in zip(places, legs, order_ids, strict=True):
+                self._orders[order_id] = OrderEvidence(order_id, leg, place, purpose, sent_ms)
+
     def skipped(self, send: Send) -> None:
         """Take note that a follow-up was refused before it was sent: its attempt is used."""
         with self._lock:

@@ -8,7 +8,7 @@ INTENT holds all that the signed bytes are made of except the key; ACK is an ope
 order whose fate cannot be found out. Nothing here touches a file: ``polyexec.journal`` does.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, Final, TypeAlias
 
@@ -19,8 +19,9 @@ from polyexec.core.ledger import asset_given
 from polyexec.core.orders import Order, encode_orders
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Fill
+from polyexec.core.shapes import Shape
 from polyexec.core.signer import OrderSigner
-from polyexec.enums import Generation, LegState, Settlement
+from polyexec.enums import Generation, LegState, Settlement, Side
 from polyexec.errors import InputError, InternalError, JournalError
 from polyexec.models import OrderId, TokenId
 
@@ -40,10 +41,14 @@ __all__ = [
     "Replay",
     "Sent",
     "Signed",
+    "Spent",
     "Trade",
     "account_of",
     "rebuild",
 ]
+
+_DAY_MS: Final = 86_400_000
+_DAYS: Final = 2  # clocks of two runs may differ around midnight
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +102,9 @@ class IntentLeg(msgspec.Struct, frozen=True, array_like=True):
         return self.priced.reserve_micro
 
 
-class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=1):
+class Intent(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=1, omit_defaults=True
+):
     """We are about to send these orders. Written before they are signed."""
 
     group: int
@@ -112,6 +119,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=1)
     resignable: bool = True
     """Signatures are deterministic: these fields and the key give the same bytes again. With
     prepared nonces they do not, and the SIGNED record has to be as durable as this one."""
+    shape: Shape | None = None
+    """How the legs hang together; None: nothing will be done about half of them."""
 
     def check(self) -> None:
         """Refuse figures that are those of no leg.
@@ -198,7 +207,16 @@ class Close(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=8):
     at_ms: int
 
 
-Record: TypeAlias = Intent | Signed | Sent | Answered | Trade | Release | Ack | Close
+class Spent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=9):
+    """What the closed groups of a day cost; a compaction writes it in their place."""
+
+    day: int
+    """UTC day of the intents, in days since 1970."""
+    cost_micro: int
+    """Micro-dollars."""
+
+
+Record: TypeAlias = Intent | Signed | Sent | Answered | Trade | Release | Ack | Close | Spent
 _OfOrder: TypeAlias = Trade | Release | Ack
 
 
@@ -253,6 +271,15 @@ class OpenGroup(msgspec.Struct, frozen=True, kw_only=True):
         """Its number."""
         return self.intent.group
 
+    @property
+    def cost_micro(self) -> int:
+        """Collateral that it took: what was spent where that is known, else what was reserved."""
+        ids = self.signed.order_ids if self.signed is not None else ()
+        ends: dict[OrderId | None, Release] = {
+            leg.order_id: leg.release for leg in self.legs if leg.release is not None
+        }
+        return _cost(self.intent, ids, ends)
+
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     """What a journal held when it was opened."""
@@ -265,6 +292,8 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     """Above 0: the last write was torn and has been cut off. It was never acknowledged."""
     warning: str = ""
     """For people: what was cut off, and where."""
+    spent: tuple[Spent, ...] = ()
+    """Cost of the closed groups, by day; of the newest days only."""
 
 
 class Replay:
@@ -274,6 +303,7 @@ class Replay:
         self.next_group = next_group
         self._groups: dict[int, _Known] = {}
         self._by_order: dict[OrderId, _Known] = {}
+        self._spent: dict[int, int] = {}
 
     def add(self, record: Record) -> bool:
         """Take a record in; return False for one of a closed group, which nothing would read.
@@ -286,13 +316,18 @@ class Replay:
         return _ADD[type(record)](self, record)
 
     def records(self) -> Iterable[Record]:
-        """Return the records of the open groups, oldest group first: what a compaction keeps."""
+        """Return what a compaction keeps: the days' costs, and the open groups, oldest first."""
+        yield from self.spent()
         for group in sorted(self._groups):
             yield from self._groups[group].records
 
     def groups(self) -> tuple[OpenGroup, ...]:
         """Return the open groups, oldest first."""
         return tuple(_summary(self._groups[group]) for group in sorted(self._groups))
+
+    def spent(self) -> tuple[Spent, ...]:
+        """Return the cost of the closed groups of the newest days."""
+        return tuple(Spent(day=day, cost_micro=self._spent[day]) for day in sorted(self._spent))
 
     def _add_intent(self, record: Intent) -> bool:
         group = record.group
@@ -366,7 +401,24 @@ class Replay:
             return False
         for order_id in known.order_ids:
             del self._by_order[order_id]
+        ends: dict[OrderId | None, Release] = {
+            end.order_id: end for end in known.records if type(end) is Release
+        }
+        cost = _cost(known.intent, known.order_ids, ends)
+        if cost:
+            self._spend(known.intent.at_ms // _DAY_MS, cost)
         return True
+
+    def _add_spent(self, record: Spent) -> bool:
+        if record.cost_micro < 0:
+            raise InternalError(f"day {record.day}: negative cost {record.cost_micro}")
+        self._spend(record.day, record.cost_micro)
+        return True
+
+    def _spend(self, day: int, cost_micro: int) -> None:
+        self._spent[day] = self._spent.get(day, 0) + cost_micro
+        while len(self._spent) > _DAYS:
+            del self._spent[min(self._spent)]
 
 
 class _Known:
@@ -404,6 +456,7 @@ _ADD: Final[dict[type, Callable[[Replay, Any], bool]]] = {
     Release: Replay._add_release,
     Ack: Replay._add_ack,
     Close: Replay._add_close,
+    Spent: Replay._add_spent,
 }
 
 
@@ -482,6 +535,18 @@ def _order(leg: IntentLeg, intent: Intent) -> Order:
     if priced.generation is Generation.CLOB_V1:
         return order  # V1 knows neither timestamp nor builder
     return msgspec.structs.replace(order, timestamp_ms=intent.timestamp_ms, builder=intent.builder)
+
+
+def _cost(
+    intent: Intent, order_ids: Sequence[OrderId], ends: Mapping[OrderId | None, Release]
+) -> int:
+    """Return the collateral that a group took: nothing of what was never signed."""
+    cost = 0
+    for leg, order_id in zip(intent.legs, order_ids, strict=False):
+        if leg.row[0] == Side.BUY.code:
+            end = ends.get(order_id)
+            cost += leg.reserved_micro if end is None else end.spent_micro
+    return cost
 
 
 def _summary(known: _Known) -> OpenGroup:

@@ -33,6 +33,7 @@ from polyexec.core.outcome import LegOutcome, SentLeg, classify
 from polyexec.core.ports import Clock, GuardedVenue, Journal, OrderBatch, Outcome
 from polyexec.core.profit import cost_of, expected_pnl
 from polyexec.core.risk import RiskGuard, Ticket, check_quotes
+from polyexec.core.shapes import FollowUp, Shape, shape_of
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.core.venue_mode import VenueModes, may_take, mode_news
@@ -100,6 +101,9 @@ class Pipeline:
         What the venue accepts; fed with every answer.
     guard : GuardedVenue or None
         Knows the venue's rate limits and clock.
+    keeps_groups : bool
+        The journal keeps the shape of every group, and the group itself until
+        ``tracker.leave_group`` says that nothing more will be done about it.
     """
 
     def __init__(
@@ -118,7 +122,9 @@ class Pipeline:
         risk: RiskGuard | None = None,
         modes: VenueModes | None = None,
         guard: GuardedVenue | None = None,
+        keeps_groups: bool = False,
     ) -> None:
+        self._keeps_groups = keeps_groups
         self._modes = modes or VenueModes()
         self._guard = guard
         self._signer = signer
@@ -171,7 +177,12 @@ class Pipeline:
             return self._skipped(signal, skip, started)
         return self._planned(signal, table, edge, now_ns, (started, validated, priced))
 
-    def follow_up(self, legs: LegsSignal) -> Plan | TradeResult:
+    @property
+    def is_enabled(self) -> bool:
+        """The trading switch."""
+        return self._gate.enabled
+
+    def follow_up(self, legs: LegsSignal, of: FollowUp | None = None) -> Plan | TradeResult:
         """Do the same for legs that a group needs because others of it have traded.
 
         They are priced as asked, outside cooldown and edge: both were about the group. Switch,
@@ -186,7 +197,7 @@ class Pipeline:
         if skip is not None or isinstance(table, Skip):
             return self._skipped(legs, cast("Skip", skip), started)
         priced = self._stopwatch()
-        return self._planned(legs, table, None, None, (started, started, priced))
+        return self._planned(legs, table, None, None, (started, started, priced), of)
 
     def _planned(
         self,
@@ -195,6 +206,7 @@ class Pipeline:
         edge: Edge | None,
         now_ns: int | None,
         times: tuple[int, int, int],
+        of: FollowUp | None = None,
     ) -> Plan | TradeResult:
         """Admit, hold, sign; ``now_ns`` None: a follow-up, which needs no place in the gate."""
         watch = self._stopwatch
@@ -219,7 +231,8 @@ class Pipeline:
                 group = 0
                 body, order_ids = self._sign_and_encode(table, time_ms)
             else:
-                group, body, order_ids = self._journaled(self._journal, table, time_ms)
+                shape = shape_of(signal, table.sources, of) if self._keeps_groups else None
+                group, body, order_ids = self._journaled(self._journal, table, time_ms, shape)
             signed = watch()
             headers = self._auth.headers(self._stamp_s(time_ms), "POST", _ORDERS_PATH, body)
             encoded = watch()
@@ -273,7 +286,7 @@ class Pipeline:
                 now_ms = self._clock.monotonic_ns() // 1_000_000
                 self._modes.heard(news, sent_ms=plan.at_ms, now_ms=now_ms)
             if self._journal is not None:
-                self._tracker.open_group(plan.group, len(legs))
+                self._tracker.open_group(plan.group, len(legs) + self._keeps_groups)
                 at_ms = self._clock.time_ms()
                 self._append(Answered(group=plan.group, at_ms=at_ms, legs=outcomes))
             results = tuple(
@@ -416,7 +429,7 @@ class Pipeline:
             self._gate.leave()
 
     def _journaled(
-        self, journal: Journal, table: LegTable, time_ms: int
+        self, journal: Journal, table: LegTable, time_ms: int, shape: Shape | None
     ) -> tuple[int, bytes, tuple[OrderId, ...]]:
         """Sign between the intent and its seal; return the group, the body and the order ids."""
         group = journal.new_group()
@@ -435,6 +448,7 @@ class Pipeline:
                 owner=self._owner,
                 builder=self._builder,
                 resignable=self._signer.is_deterministic,
+                shape=shape,
             )
         )
         try:

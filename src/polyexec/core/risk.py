@@ -31,6 +31,8 @@ class Ticket:
     ----------
     cost_micro : int
         What the group counts with: its admitted cost, later its true one.
+    exposed_micro : int
+        What of it is still tied up.
     day : int
         UTC day whose allowance it uses, in days since 1970.
     is_open : bool
@@ -39,10 +41,10 @@ class Ticket:
         It counts as a group with an unknown leg.
     """
 
-    __slots__ = ("cost_micro", "day", "is_exposed", "is_open", "is_unknown")
+    __slots__ = ("cost_micro", "day", "exposed_micro", "is_exposed", "is_open", "is_unknown")
 
     def __init__(self, cost_micro: int, day: int) -> None:
-        self.cost_micro = cost_micro
+        self.cost_micro = self.exposed_micro = cost_micro
         self.day = day
         self.is_open = True
         self.is_exposed = True
@@ -194,6 +196,20 @@ class RiskGuard:
                 raise InternalError("a group was closed before its ticket ended, or twice")
             self._close(ticket)
 
+    def expose(self, ticket: Ticket, micro: int) -> None:
+        """Say how much of an ended group is still tied up, at most its cost. Any number of times.
+
+        Without effect once it is closed: what was given back stays so.
+        """
+        if micro < 0:
+            raise InternalError(f"negative exposure {micro}")
+        with self._lock:
+            if ticket.is_open or not ticket.is_exposed:
+                return
+            exposed = min(micro, ticket.cost_micro)
+            self._exposure += exposed - ticket.exposed_micro
+            ticket.exposed_micro = exposed
+
     def set_unknown(self, ticket: Ticket, flag: bool) -> None:
         """Say whether a leg of the group is unknown. Any number of times."""
         with self._lock:
@@ -227,6 +243,17 @@ class RiskGuard:
                 self._unknown += 1
             return ticket
 
+    def restore_spent(self, day: int, cost_micro: int) -> None:
+        """Book what closed groups of an earlier run cost on a UTC day (days since 1970)."""
+        if cost_micro < 0:
+            raise InternalError(f"negative cost {cost_micro}")
+        with self._lock:
+            if day > self._day:
+                self._day, self._spent = day, 0
+                self._now_ms = max(self._now_ms, day * _DAY_MS)
+            if day == self._day:
+                self._spent += cost_micro
+
     def halt(self, reason: str) -> None:
         """Refuse everything; nothing is admitted after this returned."""
         with self._lock:
@@ -247,14 +274,14 @@ class RiskGuard:
             raise InternalError("a ticket was ended twice")
         ticket.is_open = False
         change = cost_micro - ticket.cost_micro
-        ticket.cost_micro = cost_micro
+        ticket.cost_micro = ticket.exposed_micro = cost_micro
         if ticket.day == self._day:
             self._spent += change
         self._exposure += change
 
     def _close(self, ticket: Ticket) -> None:
         ticket.is_exposed = False
-        self._exposure -= ticket.cost_micro
+        self._exposure -= ticket.exposed_micro
         if ticket.is_unknown:
             ticket.is_unknown = False
             self._unknown -= 1

@@ -176,14 +176,30 @@ class OrderTracker:
         self._clock = clock
         self._resolution = resolution
         self._journal: Journal | None = None
-        self._listener: Callable[[TrackedOrder, Sequence[Fill]], None] = _nobody
+        self._listeners: tuple[Callable[[TrackedOrder, Sequence[Fill]], None], ...] = ()
         self._open_legs: dict[int, int] = {}  # group -> orders of it that are not final
         self._lock = threading.Lock()
         self._orders: dict[OrderId, TrackedOrder] = {}
 
-    def listen(self, listener: Callable[[TrackedOrder, Sequence[Fill]], None]) -> None:
-        """Call ``listener`` after every change of an order that came after its answer."""
-        self._listener = listener
+    def listen(
+        self, listener: Callable[[TrackedOrder, Sequence[Fill]], None]
+    ) -> Callable[[], None]:
+        """Call ``listener`` after every change of an order that came after its answer.
+
+        In the thread that brought the news, one listener after the other. Returns the way to stop.
+        """
+        with self._lock:
+            self._listeners += (listener,)
+
+        def stop() -> None:
+            with self._lock:
+                self._listeners = tuple(one for one in self._listeners if one != listener)
+
+        return stop
+
+    def _publish(self, order: TrackedOrder, fills: Sequence[Fill]) -> None:
+        for listener in self._listeners:
+            listener(order, fills)
 
     def keep(self, journal: Journal) -> None:
         """Tell a journal from now on what is booked, which reservations end, and which groups."""
@@ -222,9 +238,17 @@ class OrderTracker:
             return order.fee_micro
 
     def open_group(self, group: int, legs: int) -> None:
-        """Expect that many answers for a group; when all of it is final, the journal is told."""
+        """Expect that many answers for a group; when all of it is final, the journal is told.
+
+        One more than it has legs: not before :meth:`leave_group`, too.
+        """
         with self._lock:
             self._open_legs[group] = legs
+
+    def leave_group(self, group: int) -> None:
+        """Say that nothing more will be done about a group. Once."""
+        with self._lock:
+            self._leave_group(group)
 
     def book_resend(self, order_id: OrderId, outcome: LegOutcome) -> None:
         """Book the answer to the same signed bytes, sent again.
@@ -241,7 +265,7 @@ class OrderTracker:
                 self._learn(order, outcome)
             elif outcome.state is not LegState.NOT_SENT:
                 order.unknown.resent(self._clock.time_ms())
-        self._listener(order, ())
+        self._publish(order, ())
 
     def not_found(self, order_id: OrderId, asked_ms: int) -> NextStep:
         """Book that the exchange does not know an order, as of a question at ``asked_ms``.
@@ -259,7 +283,7 @@ class OrderTracker:
                 order.state = LegState.NOT_SENT
                 self._forget(order)
         if step is NextStep.ABSENT:
-            self._listener(order, ())
+            self._publish(order, ())
         return step
 
     def not_answered(self, order_id: OrderId) -> None:
@@ -280,7 +304,7 @@ class OrderTracker:
                 self._journal.append(Ack(order_id=order_id, at_ms=self._clock.time_ms(), note=note))
             order.state = LegState.NOT_SENT
             self._forget(order)
-        self._listener(order, ())
+        self._publish(order, ())
         return True
 
     @property
@@ -314,7 +338,7 @@ class OrderTracker:
                 self._end(order)
                 if all(Settlement.read(fill.status).is_final for fill in fills):
                     self._forget(order)
-        self._listener(order, fills)
+        self._publish(order, fills)
 
     def unsettled_micro(self, asset: TokenId) -> int:
         """Return what is booked of an asset and in no balance yet; negative: it will leave."""
@@ -435,10 +459,6 @@ class OrderTracker:
                 )
             )
         order.has_ended = True
-
-
-def _nobody(order: TrackedOrder, fills: Sequence[Fill]) -> None:
-    pass
 
 
 def _trade(

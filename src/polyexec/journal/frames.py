@@ -26,17 +26,21 @@ __all__ = [
     "HEADER_SIZE",
     "MAX_PAYLOAD",
     "OVERHEAD",
+    "READABLE",
     "VERSION",
     "DamageError",
     "FileInfo",
     "Place",
     "frame",
+    "is_current",
     "preamble",
     "read_preamble",
     "read_records",
 ]
 
-VERSION: Final = 2
+VERSION: Final = 3
+"""Written. 3 added the costs of days and what a group needs to be gone on with."""
+READABLE: Final = (2, 3)
 MAX_PAYLOAD: Final = 2**24
 HEADER_SIZE: Final = 20
 OVERHEAD: Final = HEADER_SIZE + 5
@@ -114,8 +118,10 @@ def read_preamble(data: bytes) -> tuple[FileInfo, Place]:
         raise DamageError(0, "this is not the start of a polyexec journal")
     _, version, length = _FILE_HEAD.unpack_from(data)
     end = _FILE_HEAD.size + length
-    if version != VERSION:
-        raise DamageError(8, f"format version {version}, but this polyexec reads {VERSION}")
+    if version not in READABLE:
+        raise DamageError(
+            8, f"format version {version}, but this polyexec reads {READABLE[0]} to {VERSION}"
+        )
     if len(data) < end + 4 or crc32c(data[:end]) != _u32(data, end):
         raise DamageError(0, "the file header does not match its checksum")
     try:
@@ -123,6 +129,11 @@ def read_preamble(data: bytes) -> tuple[FileInfo, Place]:
     except msgspec.MsgspecError as error:
         raise DamageError(0, f"the file header makes no sense: {error}") from error
     return info, Place(end + 4, info.first_sequence, _u32(data, end))
+
+
+def is_current(data: bytes) -> bool:
+    """Return whether a file that :func:`read_preamble` reads is of the version that is written."""
+    return bool(_FILE_HEAD.unpack_from(data)[1] == VERSION)
 
 
 def read_records(data: bytes, place: Place) -> Iterator[tuple[bytes, Place]]:

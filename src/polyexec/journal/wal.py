@@ -36,6 +36,7 @@ from polyexec.journal.frames import (
     FileInfo,
     Place,
     frame,
+    is_current,
     preamble,
     read_preamble,
     read_records,
@@ -289,10 +290,29 @@ class FileJournal:
             if self._recovered.truncated_bytes:
                 _log.warning("journal_torn", extra={"warning": self._recovered.warning})
                 os.fsync(fd)
+            if not is_current(data):
+                return self._renewed(info, replay, _File(fd, place))
         except BaseException:
             os.close(fd)
             raise
         return info, replay, _File(fd, place)
+
+    def _renewed(
+        self, info: FileInfo, replay: Replay, old: "_File"
+    ) -> tuple[FileInfo, Replay, "_File"]:
+        """Write an older version's file anew, before any record that it did not know."""
+        info = _next_info(info, old.place, replay)
+        new = _File.create(self._new_path, info)
+        try:
+            new.write([_encode(record) for record in replay.records()])
+            new.sync()
+            self._put_in_place()
+            os.fsync(self._folder_fd)
+        except BaseException:
+            new.close()
+            raise
+        old.close()
+        return info, replay, new
 
     def _replayed(self, data: bytes) -> tuple[FileInfo, Replay, Place]:
         name = str(self._path)
@@ -322,6 +342,7 @@ class FileJournal:
         self._recovered = Recovered(
             groups=replay.groups(),
             next_group=replay.next_group,
+            spent=replay.spent(),
             records=records,
             truncated_bytes=torn,
             warning=f"{name}: a torn write of {torn} bytes at byte {place.offset} was cut off"
@@ -446,12 +467,7 @@ class FileJournal:
         with self._lock:
             old, self._meanwhile = self._file, []
             records = tuple(self._replay.records())
-            info = msgspec.structs.replace(
-                self._info,
-                generation=self._info.generation + 1,
-                first_sequence=old.place.sequence,
-                next_group=self._replay.next_group,
-            )
+            info = _next_info(self._info, old.place, self._replay)
         new: _File | None = None
         try:
             new = _File.create(self._new_path, info)
@@ -484,6 +500,15 @@ class FileJournal:
         old.close()
         os.fsync(self._folder_fd)
         return reached
+
+
+def _next_info(info: FileInfo, place: Place, replay: Replay) -> FileInfo:
+    return msgspec.structs.replace(
+        info,
+        generation=info.generation + 1,
+        first_sequence=place.sequence,
+        next_group=replay.next_group,
+    )
 
 
 class _File:

@@ -149,7 +149,7 @@ def _guarded(answer: Callable[[], _Answer], what: str) -> _Answer | Response:
         return answer()
     except Exception:
         # An error of ours, not of the client: it must not take the connection with it.
-        _log.exception("%s failed", what)
+        _log.exception("paper_request_failed", extra={"request": what})
         return json_response({"error": "Internal server error"}, 500)
 
 

@@ -20,6 +20,7 @@ from polyexec.core.journal import (
     Replay,
     Sent,
     Signed,
+    Spent,
     account_of,
     rebuild,
 )
@@ -280,3 +281,53 @@ def test_the_null_journal_numbers_groups_and_keeps_nothing() -> None:
     journal.close()
     assert journal.failure is None
     assert journal.recovered == Recovered()
+
+
+# the costs of days --------------------------------------------------------------------------------
+
+DAY_MS = 86_400_000
+
+
+def test_a_closed_group_leaves_its_cost_to_its_day() -> None:
+    replay = Replay()
+    spent = 0
+    for record in life(1):
+        assert replay.add(record)
+        spent += record.spent_micro if isinstance(record, Release) else 0
+    assert replay.groups() == ()
+    assert spent > 0
+    assert replay.spent() == (Spent(day=NOW // DAY_MS, cost_micro=spent),)
+    assert replayed(*replay.records()).spent() == replay.spent()
+
+
+def test_what_was_reserved_counts_where_an_end_is_not_known() -> None:
+    made = intent(1)
+    replay = replayed(made, Signed(group=1, order_ids=ids(1), body=b""))
+    (group,) = replay.groups()
+    reserved = sum(leg.reserved_micro for leg in made.legs)
+    assert group.cost_micro == reserved
+    replay.add(release(ids(1)[0], 1_000_000))
+    (group,) = replay.groups()
+    assert group.cost_micro == reserved - 1_000_000
+    replay.add(Close(group=1, at_ms=NOW))
+    assert replay.spent()[0].cost_micro == reserved - 1_000_000
+
+
+def test_a_group_that_was_never_signed_cost_nothing() -> None:
+    replay = replayed(intent(1), Close(group=1, at_ms=NOW))
+    assert replay.spent() == ()
+
+
+def test_only_the_newest_days_are_kept() -> None:
+    replay = Replay()
+    for group in range(1, 6):
+        at_ms = NOW + group * DAY_MS
+        replay.add(intent(group, at_ms=at_ms))
+        replay.add(Signed(group=group, order_ids=ids(group), body=b""))
+        replay.add(Close(group=group, at_ms=at_ms))
+    assert [spent.day - NOW // DAY_MS for spent in replay.spent()] == [4, 5]
+
+
+def test_a_negative_cost_of_a_day_is_damage() -> None:
+    with pytest.raises(InternalError, match="negative cost"):
+        Replay().add(Spent(day=1, cost_micro=-1))

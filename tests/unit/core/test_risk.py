@@ -270,3 +270,19 @@ def test_a_bid_that_is_not_below_its_ask_is_crossed(bid: str, crossed: bool) -> 
 
 def test_an_empty_side_is_not_crossed() -> None:
     assert check_quotes(fresh().replace(child=quote(3, "0.30", None)), NOON, None) is None
+
+
+def test_closed_groups_of_an_earlier_run_count_for_their_day_only() -> None:
+    guard = RiskGuard(RiskLimits(max_daily_cost=10))
+    guard.restore_spent(NOON // DAY - 1, 50 * USD)
+    guard.restore_spent(NOON // DAY, 9 * USD)
+    guard.restore_spent(NOON // DAY - 1, 50 * USD)
+    assert guard.spent_micro == 9 * USD
+    assert guard.exposure_micro == 0
+    refused = guard.admit(2 * USD, 0, NOON)
+    assert isinstance(refused, Skip)
+    assert refused.reason is SkipReason.MAX_DAILY_COST
+    assert isinstance(guard.admit(USD, 0, NOON), Ticket)
+    assert isinstance(guard.admit(10 * USD, 0, NOON + DAY), Ticket)
+    with pytest.raises(InternalError):
+        guard.restore_spent(NOON // DAY, -1)

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from polyexec.core.journal import Close, Sent
+from polyexec.core.journal import Close, Replay, Sent
 from polyexec.errors import JournalError
-from polyexec.journal import wal
+from polyexec.journal import frames, wal
 from tests.unit.journal.support import (
     NOW,
     compact,
     in_thread,
     length,
+    life,
     lives,
     open_one,
     submit,
@@ -159,3 +160,70 @@ def test_a_new_directory_entry_that_is_not_synced_stops_the_journal(
         assert journal._synced.wait_for(lambda: journal.failure is not None, timeout=20)
     with pytest.raises(JournalError, match="Input/output error"):
         submit(journal)
+
+
+@MODES
+def test_the_costs_of_closed_groups_survive_compactions(
+    mode: str, opened: Callable[..., Any], folder: Path
+) -> None:
+    journal = opened(mode)
+    for record in life(1):
+        write(journal, record)
+    compact(journal)
+    for record in life(2):
+        write(journal, record)
+    compact(journal)
+    journal.close()
+    recovered = opened(mode).recovered
+    assert recovered.groups == ()
+    (spent,) = recovered.spent
+    single = Replay()
+    for record in life(1):
+        single.add(record)
+    assert spent.cost_micro == 2 * single.spent()[0].cost_micro
+
+
+def test_a_journal_of_the_last_version_is_read_and_written_anew(
+    opened: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "VERSION", 2)
+    journal = opened("os")
+    kept = submit(journal)
+    for record in life(2):
+        write(journal, record)
+    journal.close()
+    monkeypatch.undo()
+    path = folder / "journal.wal"
+    assert path.read_bytes()[8] == 2
+    journal = opened("os")
+    assert path.read_bytes()[8] == frames.VERSION
+    assert [group.group for group in journal.recovered.groups] == [kept]
+    assert len(journal.recovered.spent) == 1
+    journal.append(Sent(group=kept, at_ms=NOW))
+    assert submit(journal) == 3
+    journal.close()
+    again = opened("os").recovered
+    assert [group.group for group in again.groups] == [kept, 3]
+    assert again.groups[0].sent_ms == NOW
+    assert again.spent == journal.recovered.spent
+
+
+def test_a_full_disk_leaves_a_journal_of_the_last_version_as_it_was(
+    opened: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(frames, "VERSION", 2)
+        journal = opened("os")
+        submit(journal)
+        journal.close()
+    before = (folder / "journal.wal").read_bytes()
+
+    def full(self: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(wal._File, "sync", full)
+        with pytest.raises(JournalError, match="no space"):
+            opened("os")
+    assert (folder / "journal.wal").read_bytes() == before
+    assert len(opened("os").recovered.groups) == 1

@@ -38,7 +38,7 @@ def test_the_frame_of_a_record_does_not_move() -> None:
         (DATA[:20], "does not match"),
         (DATA[: PLACES[0].offset - 1], "does not match"),
         (DATA[:30] + b"X" + DATA[31:], "does not match"),
-        (DATA[:8] + b"\x01" + DATA[9:], "format version 1, but this polyexec reads 2"),
+        (DATA[:8] + b"\x01" + DATA[9:], "format version 1, but this polyexec reads 2 to 3"),
         (DATA[:12] + b"\xff\xff\xff\xff" + DATA[16:], "does not match"),
     ],
 )

@@ -1,0 +1,1 @@
+"""What stands around the executor, each part by itself."""
