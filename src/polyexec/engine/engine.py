@@ -27,6 +27,7 @@ from polyexec.engine.following import FeedCounts, FeedSettings
 from polyexec.engine.groups import GroupBook, GroupChange, load_overrides
 from polyexec.errors import ConfigError, InputError, TransportError, UsageError, VenueError
 from polyexec.executor import BaseExecutor
+from polyexec.live_settings import check_live
 from polyexec.models import TokenId, TopOfBook
 from polyexec.signals import Signal
 
@@ -313,6 +314,22 @@ class Engine:
                     gone.append(token)
         if gone and self._feed is not None:
             self._feed.unsubscribe(gone)
+
+    def retune(self, config: ExecutorConfig) -> None:
+        """Go on with other thresholds, sizes and ages; on the loop that opened it.
+
+        The cooldown of each form begins anew, and so do the counts of :attr:`looks`.
+
+        Raises
+        ------
+        ConfigError
+            It differs in a setting that is not one of ``LIVE_SETTINGS``; nothing changes.
+        """
+        check_live(self._config, config)
+        evaluator = build_evaluator(self._table, config)
+        self._numbers = {form: evaluator.add(form) for form in self._numbers}
+        self._evaluator, self._builder = evaluator, SignalBuilder()
+        self._config = config
 
     async def refresh(self) -> GroupChange:
         """Look at the metadata now; return what changed.
