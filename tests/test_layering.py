@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "polyexec"
 LAYERS = {
     0: {"_impl", "_fast", "_pure", "_secp256k1"},
     1: {
+        "commands",
         "config",
         "constants",
         "enums",
@@ -32,6 +33,11 @@ LAYERS = {
     3: {"clob", "paper", "journal", "observers"},
     4: {
         "account",
+        "control",
+        "control_socket",
+        "controlling",
+        "looping",
+        "redis_switch",
         "clocks",
         "executor",
         "sync",
@@ -52,7 +58,7 @@ LAYERS = {
         "engine",
         "backtest",
     },
-    5: {"bot", "cli", "demo", "doctor", "__main__"},
+    5: {"bot", "cli", "dashboard", "demo", "doctor", "__main__"},
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 # polyexec/__init__.py only re-exports; nothing inside may go through it.

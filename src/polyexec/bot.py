@@ -15,6 +15,8 @@ from typing import Any, Final, Literal, TextIO, TypeAlias
 import msgspec
 
 from polyexec.config import ExecutorConfig
+from polyexec.control import Account
+from polyexec.controlling import open_control
 from polyexec.demo.live import play_market
 from polyexec.demo.report import format_result
 from polyexec.engine.engine import Engine
@@ -75,6 +77,7 @@ async def run_bot(
     seed: int = 1,
     on_exit: OnExit = "cancel",
     show: Callable[[str], None] = print,
+    read: Callable[[], ExecutorConfig] | None = None,
 ) -> RunSummary:
     """Run what ``engine_mode`` and ``executor_mode`` ask for, and shut down cleanly.
 
@@ -93,6 +96,8 @@ async def run_bot(
         What becomes of open orders.
     show : callable
         Takes each line: results, or signals as JSON where there is no executor.
+    read : callable or None
+        Reads the settings anew. With it the executor takes commands from outside, and signals.
 
     Raises
     ------
@@ -112,17 +117,24 @@ async def run_bot(
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_stopping(stop))
-        executor = None
+        executor, account = None, None
         if executor_mode != "off":
             executor = await stack.enter_async_context(Executor(config))
             if executor_mode == "paper":
                 executor.exchange.deposit(executor.address, _PAPER_DEPOSIT)
                 await executor.refresh_balance()
                 executor.set_trading_enabled(True)
+            account = Account(executor, read=read)
+            if read is not None:
+                await stack.enter_async_context(
+                    open_control(config, {"main": account}, shutdown=stop.set, on_alarm=show)
+                )
             executor.on_trade_result(lambda result: _tell(result, summary, show))
             stack.push_async_callback(_settle, executor, on_exit, summary, show)
         if engine_mode != "off":
             engine = await stack.enter_async_context(Engine(config, executor))
+            if account is not None:
+                account.engine = engine
             if engine_mode == "paper":
                 stack.push_async_callback(_end, _start(play_market(engine.exchange, seed=seed)))
             if executor is None:

@@ -5,11 +5,18 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from polyexec.account import build_signer
 from polyexec.build import build_info
-from polyexec.config import DEFAULT_WS_URL, ExecutorConfig
+from polyexec.commands import COMMANDS, request_of
+from polyexec.config import (
+    DEFAULT_WS_URL,
+    ExecutorConfig,
+    default_control_folder,
+    named_control_socket,
+)
 from polyexec.core.amounts import limit_amounts, market_amounts
 from polyexec.core.orders import Amounts, Order, encode_order
 from polyexec.enums import Generation, OrderType
@@ -71,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dotenv", type=Path, help="read settings from this file too")
     run.set_defaults(run=_run)
 
+    control = commands.add_parser("control", help="command a running bot of this user")
+    control.add_argument("what", choices=COMMANDS, metavar="COMMAND", help=", ".join(COMMANDS))
+    control.add_argument("argument", nargs="?", help="of halt: the reason; of reduce-only: on, off")
+    control.add_argument("--socket", type=Path, help="of the bot; otherwise the one that runs")
+    control.add_argument("--all", action="store_true", help="every bot that runs")
+    control.add_argument("--account", default="", help="one of its accounts; otherwise all")
+    control.set_defaults(run=_control)
+
     sign = commands.add_parser("sign", help="sign an order and print the body of POST /order")
     _add_order_arguments(sign)
     sign.set_defaults(run=_sign)
@@ -128,7 +143,10 @@ def _run(options: argparse.Namespace) -> int:
     """Run until told to stop; REAL_TRADING_ENABLED must say true for a live executor to trade."""
     from polyexec.bot import read_lines, run_bot  # noqa: PLC0415  it loads what others do not
 
-    config = ExecutorConfig.from_env(dotenv=options.dotenv)
+    def read() -> ExecutorConfig:
+        return ExecutorConfig.from_env(dotenv=options.dotenv)
+
+    config = read()
     if options.paper:
         config = config.replace(engine_mode="paper", executor_mode="paper")
     summary = asyncio.run(
@@ -138,10 +156,35 @@ def _run(options: argparse.Namespace) -> int:
             seed=options.seed,
             lines=read_lines(options.signals),
             on_exit=options.on_exit,
+            read=read,
         )
     )
     print(summary.last_line())
     return 0
+
+
+def _control(options: argparse.Namespace) -> int:
+    """Ask running bots; reads no setting but CONTROL_SOCKET, so that none can be in the way."""
+    from polyexec.control_socket import ask, find_socket, find_sockets  # noqa: PLC0415  here only
+
+    request = request_of(options.what, options.argument, account=options.account)
+    folder = Path(default_control_folder())
+    if options.all:
+        paths = find_sockets(folder)
+    else:
+        named = options.socket or named_control_socket()
+        paths = [Path(named).expanduser() if named else find_socket(folder)]
+    # Side by side: one that does not answer must not keep the others from a halt.
+    with ThreadPoolExecutor(max(1, len(paths))) as pool:
+        answers = [pool.submit(ask, path, request) for path in paths]
+    status = 0 if paths else 1
+    for answer in answers:
+        try:
+            print(json.dumps(answer.result(), indent=2))
+        except PolyexecError as error:
+            print(f"polyexec: {error}", file=sys.stderr)
+            status = 1
+    return status
 
 
 def _sign(options: argparse.Namespace) -> int:

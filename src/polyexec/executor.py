@@ -19,6 +19,7 @@ from polyexec.clob.user_channel import UserChannel
 from polyexec.clob.venue import ClobVenue
 from polyexec.clocks import SystemClock
 from polyexec.config import ExecutorConfig
+from polyexec.core.groups import LegGroup
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import (
@@ -29,7 +30,7 @@ from polyexec.core.ports import (
     Venue,
 )
 from polyexec.core.risk import Ticket
-from polyexec.core.tracking import OrderTracker
+from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.enums import SkipReason, VenueMode
 from polyexec.errors import InputError, UsageError
 from polyexec.following import Follower
@@ -160,6 +161,16 @@ class BaseExecutor(Observed, Switched):
     def user_channel(self) -> UserChannel | None:
         """The connection that tells of our orders; None: not open, or not listening."""
         return self._listener.channel if self._listener is not None else None
+
+    @property
+    def open_orders(self) -> tuple[TrackedOrder, ...]:
+        """Orders that are followed: not final, or with trades that have not settled."""
+        return self._tracker.orders
+
+    @property
+    def leg_groups(self) -> tuple[LegGroup, ...]:
+        """Groups with an order that is not final."""
+        return () if self._keeper is None else self._keeper.groups
 
     @property
     def dropped_signals(self) -> int:

@@ -26,6 +26,7 @@ class Switched:
         self._risk = RiskGuard(config.limits)
         self._door = Door(is_open=enabled)
         self._switching = threading.Lock()
+        self._halts: dict[str, str] = {}
         self._closed = False
 
     @property
@@ -69,11 +70,18 @@ class Switched:
             self._gate.set_enabled(bool(flag))
             return self._turn_door()
 
-    def halt(self, reason: str = "halted") -> bool:
+    def halt(self, reason: str = "halted", *, source: str = "") -> bool:
         """Refuse every group and every follow-up; no POST of orders begins after this returned.
 
         Cancels still go. One that is being written is waited for, some microseconds as a rule;
         what it sent is tracked like any other group.
+
+        Parameters
+        ----------
+        reason : str
+            Shown wherever something is refused for it.
+        source : str
+            Who halts. Each ends only its own halts.
 
         Returns
         -------
@@ -81,14 +89,21 @@ class Switched:
             False when one was still being written after a second.
         """
         with self._switching:
-            self._risk.halt(reason)
-            return self._turn_door()
+            self._halts[source] = f"{source}: {reason}" if source else reason or "halted"
+            return self._obey()
 
-    def resume(self) -> None:
-        """End a halt."""
+    def resume(self, *, source: str = "") -> None:
+        """End the halt of one source; those of others go on."""
         with self._switching:
+            self._halts.pop(source, None)
+            self._obey()
+
+    def _obey(self) -> bool:
+        if self._halts:
+            self._risk.halt("; ".join(self._halts.values()))
+        else:
             self._risk.resume()
-            self._turn_door()
+        return self._turn_door()
 
     def reduce_only(self, flag: bool = True) -> None:
         """Send only groups whose every leg gives up inventory."""
