@@ -113,6 +113,7 @@ class RedisSwitch:
         self._executors = tuple(executors)
         self._on_alarm = on_alarm
         self._refused = b""
+        self._reduces = False
         self.state = SwitchState()
         self._client = _client(settings.url)
 
@@ -123,7 +124,11 @@ class RedisSwitch:
                 await self.look()
                 await asyncio.sleep(self._settings.poll_s)
         finally:
-            await self._client.aclose()
+            await self.close()
+
+    async def close(self) -> None:
+        """Let go of the connection; what was switched stays so."""
+        await self._client.aclose()
 
     async def look(self) -> None:
         """Look once, and do what the key says."""
@@ -167,8 +172,11 @@ class RedisSwitch:
             if word.startswith("halt"):
                 executor.halt(word.removeprefix("halt").lstrip(": ") or "halt", source=_SOURCE)
                 continue
-            executor.reduce_only(word == "reduce-only")
+            # Not what a person has set: it ends only what it has begun.
+            if word == "reduce-only" or self._reduces:
+                executor.reduce_only(word == "reduce-only")
             executor.resume(source=_SOURCE)
+        self._reduces = word == "reduce-only" or (self._reduces and word.startswith("halt"))
 
     def _lost(self, why: str) -> None:
         if self.state.is_lost:
