@@ -9,6 +9,7 @@ import stat
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO, TypeAlias
 
@@ -26,9 +27,12 @@ from polyexec.results import TradeResult
 from polyexec.signal_json import decode_signal, encode_signal
 from polyexec.signals import Signal
 
-__all__ = ["OnExit", "RunSummary", "read_lines", "run_bot"]
+__all__ = ["OnExit", "RunSummary", "Watch", "read_lines", "run_bot"]
 
 OnExit: TypeAlias = Literal["cancel", "keep"]
+Watch: TypeAlias = Callable[
+    [Executor | None, Engine | None], AbstractAsyncContextManager[Callable[[str], None]]
+]
 
 _PAPER_DEPOSIT: Final = "25000"
 _REPORT_S: Final = 60.0
@@ -78,6 +82,7 @@ async def run_bot(
     on_exit: OnExit = "cancel",
     show: Callable[[str], None] = print,
     read: Callable[[], ExecutorConfig] | None = None,
+    watch: Watch | None = None,
 ) -> RunSummary:
     """Run what ``engine_mode`` and ``executor_mode`` ask for, and shut down cleanly.
 
@@ -98,6 +103,9 @@ async def run_bot(
         Takes each line: results, or signals as JSON where there is no executor.
     read : callable or None
         Reads the settings anew. With it the executor takes commands from outside, and signals.
+    watch : callable or None
+        Opens something that shows executor and engine, and takes the lines instead of ``show``:
+        ``dashboard.open_dashboard``.
 
     Raises
     ------
@@ -115,9 +123,13 @@ async def run_bot(
         config = config.replace(private_key=secrets.token_hex(32))
     summary = RunSummary()
     stop = asyncio.Event()
+
+    def tell(line: str) -> None:
+        show(line)  # whatever it is by then
+
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_stopping(stop))
-        executor, account = None, None
+        executor, account, engine = None, None, None
         if executor_mode != "off":
             executor = await stack.enter_async_context(Executor(config))
             if executor_mode == "paper":
@@ -127,10 +139,10 @@ async def run_bot(
             account = Account(executor, read=read)
             if read is not None:
                 await stack.enter_async_context(
-                    open_control(config, {"main": account}, shutdown=stop.set, on_alarm=show)
+                    open_control(config, {"main": account}, shutdown=stop.set, on_alarm=tell)
                 )
-            executor.on_trade_result(lambda result: _tell(result, summary, show))
-            stack.push_async_callback(_settle, executor, on_exit, summary, show)
+            executor.on_trade_result(lambda result: _tell(result, summary, tell))
+            stack.push_async_callback(_settle, executor, on_exit, summary, tell)
         if engine_mode != "off":
             engine = await stack.enter_async_context(Engine(config, executor))
             if account is not None:
@@ -138,10 +150,12 @@ async def run_bot(
             if engine_mode == "paper":
                 stack.push_async_callback(_end, _start(play_market(engine.exchange, seed=seed)))
             if executor is None:
-                engine.on_signal(lambda signal: _tell_signal(signal, summary, show))
-            stack.push_async_callback(_end, _start(_report(engine, show)))
+                engine.on_signal(lambda signal: _tell_signal(signal, summary, tell))
+            stack.push_async_callback(_end, _start(_report(engine, tell)))
         elif executor is not None and lines is not None:
-            stack.push_async_callback(_end, _start(_take(lines, executor, stop, summary, show)))
+            stack.push_async_callback(_end, _start(_take(lines, executor, stop, summary, tell)))
+        if watch is not None:
+            show = await stack.enter_async_context(watch(executor, engine))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await stop.wait()

@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--on-exit", choices=("cancel", "keep"), default="cancel", help="what of open orders"
     )
+    run.add_argument("--ui", action="store_true", help="a dashboard instead of lines")
     run.add_argument("--dotenv", type=Path, help="read settings from this file too")
     run.set_defaults(run=_run)
 
@@ -142,6 +143,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     """Run until told to stop; REAL_TRADING_ENABLED must say true for a live executor to trade."""
     from polyexec.bot import read_lines, run_bot  # noqa: PLC0415  it loads what others do not
+    from polyexec.dashboard import open_dashboard  # noqa: PLC0415
 
     def read() -> ExecutorConfig:
         return ExecutorConfig.from_env(dotenv=options.dotenv)
@@ -157,6 +159,7 @@ def _run(options: argparse.Namespace) -> int:
             lines=read_lines(options.signals),
             on_exit=options.on_exit,
             read=read,
+            watch=open_dashboard if options.ui else None,
         )
     )
     print(summary.last_line())

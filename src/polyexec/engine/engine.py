@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from polyexec._impl import Evaluator, PriceTable
+from polyexec._pure.prices import BookState
 from polyexec.clob.client import ClobClient
 from polyexec.clob.gamma import GammaClient
 from polyexec.clob.markets import MarketCache
@@ -240,6 +241,11 @@ class Engine:
         return self._exchange
 
     @property
+    def config(self) -> ExecutorConfig:
+        """The settings it was built with, or as changed last by :meth:`retune`."""
+        return self._config
+
+    @property
     def table(self) -> PriceTable:
         """Every book that it follows; only the feed writes to it."""
         return self._table
@@ -269,6 +275,12 @@ class Engine:
             The engine is not open.
         """
         return self._opened_feed().counts
+
+    def book_ages_ms(self) -> list[float]:
+        """Return the milliseconds since the last event of each book that is LIVE; on the loop."""
+        table, now_ns = self._table, time.perf_counter_ns()
+        tops = [table.top(slot) for token in self._wanted if (slot := table.slot(token)) >= 0]
+        return [(now_ns - top.received_ns) / 1e6 for top in tops if top.state == BookState.LIVE]
 
     @property
     def dropped_events(self) -> int:
