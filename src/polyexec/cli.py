@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import TextIOWrapper
 from pathlib import Path
 
 from polyexec.account import build_signer
@@ -151,6 +152,8 @@ def _run(options: argparse.Namespace) -> int:
     config = read()
     if options.paper:
         config = config.replace(engine_mode="paper", executor_mode="paper")
+    if isinstance(sys.stdout, TextIOWrapper):  # a pipe would get the lines by the kilobyte
+        sys.stdout.reconfigure(line_buffering=True)
     summary = asyncio.run(
         run_bot(
             config,

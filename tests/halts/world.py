@@ -149,7 +149,9 @@ class World:
         )
         self._record.clear()
         if self._rng.random() < 0.1:
-            await executor.cancel_all()
+            # Worlds with faults are impatient: one may time out.
+            with contextlib.suppress(px.errors.TransportError):
+                await executor.cancel_all()
         executor.resume()
         executor.set_trading_enabled(True)
         self._going.set()
@@ -173,18 +175,20 @@ class World:
     async def _fence(self, name: str) -> None:
         """Send a request behind everything that was written before."""
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[Outcome] = loop.create_future()
         venue = self._executor.venue
         assert isinstance(venue, ClobVenue)
-        venue.transport.send(
-            "GET",
-            "/time",
-            {"x-fence": name},
-            b"",
-            lambda outcome: loop.call_soon_threadsafe(done.set_result, outcome),
-        )
-        await done
-        assert name in self._record, f"{name} was not read: {done.result()}"
+        for _ in range(10):
+            done: asyncio.Future[Outcome] = loop.create_future()
+
+            def on_outcome(outcome: Outcome, done: asyncio.Future[Outcome] = done) -> None:
+                loop.call_soon_threadsafe(done.set_result, outcome)
+
+            venue.transport.send("GET", "/time", {"x-fence": name}, b"", on_outcome)
+            await done
+            if name in self._record:
+                return
+            await asyncio.sleep(0.05)  # an impatient world: it was not read in time
+        self._violate(f"{name} was never read")
 
     # those who submit --------------------------------------------------------------------------
 
