@@ -6,6 +6,7 @@ POST of orders that the exchange reads behind that fence began after the halt.
 
 import asyncio
 import contextlib
+import faulthandler
 import json
 import os
 import random
@@ -75,6 +76,7 @@ class World:
         self._known: set[str] = set()
         self._due: set[px.Submission] = set()
         self._lock = threading.Lock()
+        self._doing = ""
         self.halts: Counter[str] = Counter()
         self.orders = 0
         self.held_back = 0
@@ -109,12 +111,13 @@ class World:
             for number in range(halts):
                 self._offer()
                 await asyncio.sleep(self._rng.random() * _LONGEST_WAIT_S)
-                async with asyncio.timeout(_PATIENCE_S):
+                async with asyncio.timeout(4 * _PATIENCE_S):
                     await self._once(number, self._rng.choice(self._ways))
                 if self.violations:
                     return
         except TimeoutError:
-            self._violate("stuck")
+            self._violate(f"stuck while {self._doing}")
+            faulthandler.dump_traceback()
         finally:
             self._over.set()
             self._going.set()
@@ -130,15 +133,21 @@ class World:
     async def _once(self, number: int, way: str) -> None:
         executor = self._executor
         self._going.clear()  # the threads go on until they are refused
+        self._doing = f"halting by {way}"
         await asyncio.to_thread(self._halt, way)
+        self._doing = "looking for what is left"
         self.halts[way] += 1
         await self._fence(f"fence {number}")
         if executor.submit(self._signal(self._rng)).skipped is None:
             self._violate(f"{way}: what was submitted after the halt was sent")
         if executor.in_flight > self._most:
             self._violate(f"{executor.in_flight} in flight, at most {self._most} may be")
+        self._doing = "draining"
         await executor.drain()
-        await self._until(lambda: not self._due, "a submission has no result after draining")
+        await self._until(
+            lambda: not self._due, f"{way}: a submission has no result after draining"
+        )
+        self._doing = "looking again"
         await self._fence(f"fence {number} again")
         behind = self._record[self._record.index(f"fence {number}") :]
         if "POST" in behind:
@@ -150,6 +159,7 @@ class World:
         self._record.clear()
         if self._rng.random() < 0.1:
             # Worlds with faults are impatient: one may time out.
+            self._doing = "cancelling"
             with contextlib.suppress(px.errors.TransportError):
                 await executor.cancel_all()
         executor.resume()
