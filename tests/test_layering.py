@@ -58,7 +58,7 @@ LAYERS = {
         "engine",
         "backtest",
     },
-    5: {"bot", "cli", "dashboard", "demo", "doctor", "__main__"},
+    5: {"bot", "bots", "cli", "dashboard", "demo", "doctor", "__main__"},
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 # polyexec/__init__.py only re-exports; nothing inside may go through it.

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import TextIOWrapper
 from pathlib import Path
@@ -21,7 +21,7 @@ from polyexec.config import (
 from polyexec.core.amounts import limit_amounts, market_amounts
 from polyexec.core.orders import Amounts, Order, encode_order
 from polyexec.enums import Generation, OrderType
-from polyexec.errors import PolyexecError
+from polyexec.errors import InputError, PolyexecError
 from polyexec.models import Leg
 from polyexec.numbers import from_micro
 from polyexec.signals import LegsSignal
@@ -75,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--on-exit", choices=("cancel", "keep"), default="cancel", help="what of open orders"
+    )
+    run.add_argument(
+        "--account",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="one of several, with the settings of that .env file",
     )
     run.add_argument("--ui", action="store_true", help="a dashboard instead of lines")
     run.add_argument("--dotenv", type=Path, help="read settings from this file too")
@@ -146,17 +153,14 @@ def _run(options: argparse.Namespace) -> int:
     from polyexec.bot import read_lines, run_bot  # noqa: PLC0415  it loads what others do not
     from polyexec.dashboard import open_dashboard  # noqa: PLC0415
 
-    def read() -> ExecutorConfig:
-        return ExecutorConfig.from_env(dotenv=options.dotenv)
-
-    config = read()
-    if options.paper:
-        config = config.replace(engine_mode="paper", executor_mode="paper")
     if isinstance(sys.stdout, TextIOWrapper):  # a pipe would get the lines by the kilobyte
         sys.stdout.reconfigure(line_buffering=True)
+    if options.account:
+        return _run_several(options)
+    read = _reader(options, options.dotenv)
     summary = asyncio.run(
         run_bot(
-            config,
+            read(),
             seconds=options.seconds,
             seed=options.seed,
             lines=read_lines(options.signals),
@@ -167,6 +171,37 @@ def _run(options: argparse.Namespace) -> int:
     )
     print(summary.last_line())
     return 0
+
+
+def _run_several(options: argparse.Namespace) -> int:
+    from polyexec.bots import run_bots  # noqa: PLC0415  it loads what others do not
+
+    if options.dotenv is not None or options.ui:
+        raise InputError("--account", options.account, "does not go with --dotenv or --ui")
+    readers = {}
+    for account in options.account:
+        name, _, path = account.partition("=")
+        if not (name and path) or name in readers:
+            raise InputError("--account", account, "must be NAME=FILE, each name once")
+        readers[name] = _reader(options, Path(path))
+    summaries = asyncio.run(
+        run_bots(readers, seconds=options.seconds, seed=options.seed, on_exit=options.on_exit)
+    )
+    for name, summary in summaries.items():
+        print(f"{name}: {summary.last_line()}")
+    return 0
+
+
+def _reader(options: argparse.Namespace, dotenv: Path | None) -> Callable[[], ExecutorConfig]:
+    """Return what reads the settings of a run, now and at every reload."""
+
+    def read() -> ExecutorConfig:
+        config = ExecutorConfig.from_env(dotenv=dotenv)
+        if options.paper:
+            config = config.replace(engine_mode="paper", executor_mode="paper")
+        return config
+
+    return read
 
 
 def _control(options: argparse.Namespace) -> int:
