@@ -46,29 +46,37 @@ class Account:
         self._read = read
         self._before = None if read is None else read()
 
-    def reload(self) -> tuple[ExecutorConfig, dict[str, Any]]:
-        """Read the settings; return those to run with, and what is to be told of them.
+    def reload(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read the settings; return the changes to apply, and what is to be told of them.
 
         Raises
         ------
         ConfigError, UsageError
-            They cannot be read, or not be used; nothing changes.
+            They cannot be read; nothing changes.
         """
         if self._read is None or self._before is None:
             raise UsageError("reload: this bot was not told where its settings come from")
         now = self._read()
-        config, readings = read_again(self.executor.config, self._before, now)
+        changes, readings = read_again(self._before, now)
         changed = {one.setting: f"{one.old} -> {one.new}" for one in readings if not one.refusal}
         refused = {one.setting: one.refusal for one in readings if one.refusal}
-        # What was refused is told again next time: it still waits for a restart.
-        self._before = self._before.replace(**{name: getattr(now, name) for name in changed})
-        return config, {"changed": changed, "refused": refused}
+        return changes, {"changed": changed, "refused": refused}
 
-    def apply(self, config: ExecutorConfig) -> None:
-        """Go on with these settings; on the loop."""
+    def apply(self, changes: dict[str, Any]) -> None:
+        """Go on with these settings changed; on the loop.
+
+        Raises
+        ------
+        ConfigError
+            They cannot be together with what code has set; nothing changes.
+        """
+        config = self.executor.config.replace(**changes)
         if self.engine is not None:
-            self.engine.retune(config)
+            self.engine.retune(self.engine.config.replace(**changes))
         self.executor.retune(config)
+        # What was refused is told again next time: it still waits for a restart.
+        if self._before is not None:
+            self._before = self._before.replace(**changes)
 
 
 class Control:
@@ -162,8 +170,8 @@ class Control:
             case "cancel-all":
                 return {"cancelled": list(await self._on_loop(_cancel(executor)))}
             case "reload":
-                config, told = account.reload()
-                await self._on_loop(_call(account.apply, config))
+                changes, told = account.reload()
+                await self._on_loop(_call(account.apply, changes))
                 return told
         return status_of(executor)
 

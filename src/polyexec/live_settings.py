@@ -58,21 +58,11 @@ def check_live(old: ExecutorConfig, new: ExecutorConfig) -> None:
 
 
 def read_again(
-    running: ExecutorConfig, before: ExecutorConfig, now: ExecutorConfig
-) -> tuple[ExecutorConfig, tuple[Reading, ...]]:
-    """Return the running settings with what changed between two readings and may change live.
+    before: ExecutorConfig, now: ExecutorConfig
+) -> tuple[dict[str, Any], tuple[Reading, ...]]:
+    """Compare two readings of the same sources; return what may change, and what became of all.
 
-    Parameters
-    ----------
-    running : ExecutorConfig
-        What is in force. It may differ from both readings in what code has set.
-    before, now : ExecutorConfig
-        The same sources, read then and now.
-
-    Raises
-    ------
-    ConfigError
-        The new values cannot be together.
+    What is in force may differ from both in what code has set: that stays as it is.
     """
     changes: dict[str, Any] = {}
     readings = []
@@ -81,7 +71,7 @@ def read_again(
         if not refusal:
             changes[name] = getattr(now, name)
         readings.append(Reading(name, _text(before, name), _text(now, name), refusal))
-    return (running.replace(**changes) if changes else running), tuple(readings)
+    return changes, tuple(readings)
 
 
 def _changed(old: ExecutorConfig, new: ExecutorConfig) -> list[str]:

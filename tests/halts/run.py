@@ -34,7 +34,10 @@ def run(halts: int, seed: int, *, first: int = 0) -> Summary:
         left = min(_PER_WORLD, halts - summary.halts.total())
         with tempfile.TemporaryDirectory() as folder:
             world = World(seed, number, Path(folder))
-            asyncio.run(world.run(left))
+            try:
+                asyncio.run(world.run(left))
+            except KeyboardInterrupt:
+                halts = 0  # what was seen until now is told
         summary.halts += world.halts
         summary.orders += world.orders
         summary.held_back += world.held_back

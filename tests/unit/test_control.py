@@ -115,6 +115,13 @@ async def test_limits_are_read_again_and_what_cannot_change_is_told(bot: Bot) ->
     assert bot.executor.config.clob_url != "https://x.org"
 
 
+async def test_what_code_has_set_stays_when_settings_are_read_again(bot: Bot) -> None:
+    bot.executor.retune(bot.executor.config.replace(max_daily_cost=77))
+    bot.env["MAX_GROUP_COST"] = "70"
+    await bot.one("reload")
+    assert (bot.executor.config.max_group_cost, bot.executor.config.max_daily_cost) == (70, 77)
+
+
 async def test_settings_that_cannot_be_read_change_nothing(bot: Bot) -> None:
     before = bot.executor.config
     bot.env |= {"MAX_GROUP_COST": "-1", "MAX_DAILY_COST": "7"}

@@ -186,17 +186,16 @@ async def test_what_is_held_on_to_does_not_change_and_is_named() -> None:
 
 def test_a_second_reading_says_what_changed_and_what_was_refused() -> None:
     before = config(max_group_cost=5, api_key="a", api_secret="old", api_passphrase="b")
-    running = before.replace(executor_mode="paper")
     now = before.replace(max_group_cost=7, api_secret="new", trading_enabled=False)
-    changed, readings = read_again(running, before, now)
-    assert changed == running.replace(max_group_cost=7)
+    changes, readings = read_again(before, now)
+    assert changes == {"max_group_cost": 7}
     assert {one.setting: one.refusal for one in readings} == {
         "max_group_cost": "",
         "api_secret": "needs a restart",
         "trading_enabled": "the switch is not a setting once it runs: use enable or disable",
     }
     assert all("old" not in one.old and "new" not in one.new for one in readings)
-    assert read_again(running, now, now) == (running, ())
+    assert read_again(now, now) == ({}, ())
 
 
 def test_every_live_setting_is_one() -> None:
