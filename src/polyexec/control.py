@@ -108,6 +108,11 @@ class Control:
         """By name."""
         return self._accounts
 
+    @property
+    def can_end(self) -> bool:
+        """The bot can be ended from outside."""
+        return self._shutdown is not None
+
     async def carry_out(self, request: Request) -> dict[str, Any]:
         """Carry out a command, in any thread that runs a loop; return what to tell of it.
 

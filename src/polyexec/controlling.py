@@ -5,6 +5,7 @@ import logging
 import os
 import signal as signal_module
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ SIGNALS: Final[Mapping[str, Request]] = {
     "SIGUSR2": Request("resume"),
     "SIGHUP": Request("reload"),
 }
-"""What a signal asks for."""
+"""What a signal asks for. A terminal that is closed asks with SIGHUP for the end."""
 
 
 @contextlib.asynccontextmanager
@@ -106,6 +107,8 @@ def _obeying_signals(thread: LoopThread, control: Control) -> Iterator[None]:
     reading.setblocking(False)
     writing.setblocking(False)
     numbers = {getattr(signal_module, name): request for name, request in SIGNALS.items()}
+    if control.can_end and sys.stdin is not None and sys.stdin.isatty():
+        numbers[signal_module.SIGHUP] = Request("shutdown")  # nobody is there to see it go on
 
     def handle(number: int, frame: FrameType | None) -> None:
         with contextlib.suppress(OSError):  # full: it has enough to do

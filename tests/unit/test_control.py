@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import signal as signal_module
@@ -51,7 +52,8 @@ class Bot:
 
 
 @pytest.fixture
-async def bot(tmp_path: Path) -> AsyncIterator[Bot]:
+async def bot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bot]:
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal, wherever the tests run
     venue = ScriptedVenue(all_live)
     path = tmp_path / "run" / "bot.sock"
     async with px.Executor(config(control_socket=str(path)), venue) as executor:
@@ -400,6 +402,21 @@ async def test_a_signal_halts_while_this_thread_is_busy(bot: Bot) -> None:
     while bot.executor.halted is None and time.monotonic() < patience:
         pass  # no await: the loop is stuck here
     assert bot.executor.halted == "SIGUSR1"
+
+
+async def test_a_terminal_that_is_closed_ends_the_bot(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    ended = asyncio.Event()
+    given = config(control_socket=str(tmp_path / "run" / "bot.sock"))
+    async with (
+        px.Executor(given, ScriptedVenue()) as executor,
+        open_control(given, {"main": Account(executor)}, shutdown=ended.set),
+    ):
+        os.kill(os.getpid(), signal_module.SIGHUP)
+        await asyncio.wait_for(ended.wait(), 10)
 
 
 async def test_what_signals_did_before_they_do_again(tmp_path: Path) -> None:
