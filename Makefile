@@ -26,7 +26,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm backtest-scale clean faults backtest-memory linkcheck
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm backtest-scale clean faults backtest-memory linkcheck halt-storm
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -101,6 +101,9 @@ journal-storm: $(DEV) ## Cut, damage and kill the journal: ARGS="--kills 1000 --
 
 kill-storm: $(DEV) ## Kill live executors against the paper exchange: ARGS="--kills 1000 --seed 1"
 	@$(PY) -m tests.kills.run $(ARGS)
+
+halt-storm: $(DEV) ## Halt executors while threads submit: ARGS="--halts 10000 --seed 1"
+	@$(PY) -m tests.halts.run $(ARGS)
 
 mutation: $(DEV) ## Break the money code line by line and count the tests that notice: ARGS="--only outcome"
 	@$(PY) tools/mutation.py $(ARGS)

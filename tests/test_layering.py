@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "polyexec"
 LAYERS = {
     0: {"_impl", "_fast", "_pure", "_secp256k1"},
     1: {
+        "commands",
         "config",
         "constants",
         "enums",
@@ -18,6 +19,7 @@ LAYERS = {
         "errors",
         "logs",
         "models",
+        "live_settings",
         "numbers",
         "parsing",
         "policies",
@@ -33,10 +35,16 @@ LAYERS = {
     4: {
         "account",
         "balancing",
+        "control",
+        "control_socket",
+        "controlling",
+        "looping",
+        "redis_switch",
         "clocks",
         "executor",
         "sync",
         "submission",
+        "switching",
         "dispatch",
         "following",
         "following_up",
@@ -57,7 +65,7 @@ LAYERS = {
         "notifying",
         "metering",
     },
-    5: {"bot", "cli", "demo", "doctor", "__main__"},
+    5: {"bot", "bots", "cli", "dashboard", "demo", "doctor", "__main__"},
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 # polyexec/__init__.py only re-exports; nothing inside may go through it.

@@ -8,13 +8,16 @@ import signal as signal_module
 import stat
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO, TypeAlias
 
 import msgspec
 
 from polyexec.config import ExecutorConfig
+from polyexec.control import Account
+from polyexec.controlling import open_control
 from polyexec.demo.live import play_market
 from polyexec.demo.report import format_result
 from polyexec.engine.engine import Engine
@@ -24,9 +27,12 @@ from polyexec.results import TradeResult
 from polyexec.signal_json import decode_signal, encode_signal
 from polyexec.signals import Signal
 
-__all__ = ["OnExit", "RunSummary", "read_lines", "run_bot"]
+__all__ = ["OnExit", "RunSummary", "Watch", "read_lines", "run_bot", "stopping"]
 
 OnExit: TypeAlias = Literal["cancel", "keep"]
+Watch: TypeAlias = Callable[
+    [Executor | None, Engine | None], AbstractAsyncContextManager[Callable[[str], None]]
+]
 
 _PAPER_DEPOSIT: Final = "25000"
 _REPORT_S: Final = 60.0
@@ -75,6 +81,10 @@ async def run_bot(
     seed: int = 1,
     on_exit: OnExit = "cancel",
     show: Callable[[str], None] = print,
+    read: Callable[[], ExecutorConfig] | None = None,
+    watch: Watch | None = None,
+    stop: asyncio.Event | None = None,
+    admit: Callable[[Account], Awaitable[None]] | None = None,
 ) -> RunSummary:
     """Run what ``engine_mode`` and ``executor_mode`` ask for, and shut down cleanly.
 
@@ -93,6 +103,16 @@ async def run_bot(
         What becomes of open orders.
     show : callable
         Takes each line: results, or signals as JSON where there is no executor.
+    read : callable or None
+        Reads the settings anew. With it the executor takes commands from outside, and signals.
+    watch : callable or None
+        Opens something that shows executor and engine, and takes the lines instead of ``show``:
+        ``dashboard.open_dashboard``.
+    stop : asyncio.Event or None
+        Ends the run, instead of signals.
+    admit : async callable or None
+        Is given the open executor; nothing is watched or traded before it returns. With it
+        ``read`` opens no control: whoever admits has it.
 
     Raises
     ------
@@ -109,30 +129,46 @@ async def run_bot(
     if not config.private_key and executor_mode == "paper":
         config = config.replace(private_key=secrets.token_hex(32))
     summary = RunSummary()
-    stop = asyncio.Event()
+    ends = stop or asyncio.Event()
+
+    def tell(line: str) -> None:
+        show(line)  # whatever it is by then
+
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(_stopping(stop))
-        executor = None
+        if stop is None:
+            stack.enter_context(stopping(ends))
+        executor, account, engine = None, None, None
         if executor_mode != "off":
             executor = await stack.enter_async_context(Executor(config))
             if executor_mode == "paper":
                 executor.exchange.deposit(executor.address, _PAPER_DEPOSIT)
                 await executor.refresh_balance()
                 executor.set_trading_enabled(True)
-            executor.on_trade_result(lambda result: _tell(result, summary, show))
-            stack.push_async_callback(_settle, executor, on_exit, summary, show)
+            account = Account(executor, read=read)
+            if admit is not None:
+                await admit(account)
+            elif read is not None:
+                await stack.enter_async_context(
+                    open_control(config, {"main": account}, shutdown=ends.set, on_alarm=tell)
+                )
+            executor.on_trade_result(lambda result: _tell(result, summary, tell))
+            stack.push_async_callback(_settle, executor, on_exit, summary, tell)
         if engine_mode != "off":
             engine = await stack.enter_async_context(Engine(config, executor))
+            if account is not None:
+                account.engine = engine
             if engine_mode == "paper":
                 stack.push_async_callback(_end, _start(play_market(engine.exchange, seed=seed)))
             if executor is None:
-                engine.on_signal(lambda signal: _tell_signal(signal, summary, show))
-            stack.push_async_callback(_end, _start(_report(engine, show)))
+                engine.on_signal(lambda signal: _tell_signal(signal, summary, tell))
+            stack.push_async_callback(_end, _start(_report(engine, tell)))
         elif executor is not None and lines is not None:
-            stack.push_async_callback(_end, _start(_take(lines, executor, stop, summary, show)))
+            stack.push_async_callback(_end, _start(_take(lines, executor, ends, summary, tell)))
+        if watch is not None:
+            show = await stack.enter_async_context(watch(executor, engine))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await stop.wait()
+                await ends.wait()
     return summary
 
 
@@ -169,8 +205,8 @@ def _is_pipe(stream: TextIO) -> bool:
 
 
 @contextlib.contextmanager
-def _stopping(stop: asyncio.Event) -> Iterator[None]:
-    """Let SIGINT and SIGTERM set an event instead of tearing the loop down."""
+def stopping(stop: asyncio.Event) -> Iterator[None]:
+    """Let SIGINT and SIGTERM set an event, not tear the loop down."""
     loop = asyncio.get_running_loop()
     # Signals are the main thread's: elsewhere (a notebook's helper) `seconds` ends the run.
     is_main = threading.current_thread() is threading.main_thread()

@@ -4,16 +4,24 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import TextIOWrapper
 from pathlib import Path
 
 from polyexec.account import build_signer
 from polyexec.build import build_info
-from polyexec.config import DEFAULT_WS_URL, ExecutorConfig
+from polyexec.commands import COMMANDS, request_of
+from polyexec.config import (
+    DEFAULT_WS_URL,
+    ExecutorConfig,
+    default_control_folder,
+    named_control_socket,
+)
 from polyexec.core.amounts import limit_amounts, market_amounts
 from polyexec.core.orders import Amounts, Order, encode_order
 from polyexec.enums import Generation, OrderType
-from polyexec.errors import ConfigError, PolyexecError
+from polyexec.errors import ConfigError, InputError, PolyexecError
 from polyexec.models import Leg
 from polyexec.numbers import from_micro
 from polyexec.signals import LegsSignal
@@ -68,8 +76,24 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--on-exit", choices=("cancel", "keep"), default="cancel", help="what of open orders"
     )
+    run.add_argument(
+        "--account",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="one of several, with the settings of that .env file",
+    )
+    run.add_argument("--ui", action="store_true", help="a dashboard instead of lines")
     run.add_argument("--dotenv", type=Path, help="read settings from this file too")
     run.set_defaults(run=_run)
+
+    control = commands.add_parser("control", help="command a running bot of this user")
+    control.add_argument("what", choices=COMMANDS, metavar="COMMAND", help=", ".join(COMMANDS))
+    control.add_argument("argument", nargs="?", help="of halt: the reason; of reduce-only: on, off")
+    control.add_argument("--socket", type=Path, help="of the bot; otherwise the one that runs")
+    control.add_argument("--all", action="store_true", help="every bot that runs")
+    control.add_argument("--account", default="", help="one of its accounts; otherwise all")
+    control.set_defaults(run=_control)
 
     sign = commands.add_parser("sign", help="sign an order and print the body of POST /order")
     _add_order_arguments(sign)
@@ -178,21 +202,81 @@ def _doctor(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     """Run until told to stop; REAL_TRADING_ENABLED must say true for a live executor to trade."""
     from polyexec.bot import read_lines, run_bot  # noqa: PLC0415  it loads what others do not
+    from polyexec.dashboard import open_dashboard  # noqa: PLC0415
 
-    config = ExecutorConfig.from_env(dotenv=options.dotenv)
-    if options.paper:
-        config = config.replace(engine_mode="paper", executor_mode="paper")
+    if isinstance(sys.stdout, TextIOWrapper):  # a pipe would get the lines by the kilobyte
+        sys.stdout.reconfigure(line_buffering=True)
+    if options.account:
+        return _run_several(options)
+    read = _reader(options, options.dotenv)
     summary = asyncio.run(
         run_bot(
-            config,
+            read(),
             seconds=options.seconds,
             seed=options.seed,
             lines=read_lines(options.signals),
             on_exit=options.on_exit,
+            read=read,
+            watch=open_dashboard if options.ui else None,
         )
     )
     print(summary.last_line())
     return 0
+
+
+def _run_several(options: argparse.Namespace) -> int:
+    from polyexec.bots import run_bots  # noqa: PLC0415  it loads what others do not
+
+    if options.dotenv is not None or options.ui:
+        raise InputError("--account", options.account, "does not go with --dotenv or --ui")
+    readers = {}
+    for account in options.account:
+        name, _, path = account.partition("=")
+        if not (name and path) or name in readers:
+            raise InputError("--account", account, "must be NAME=FILE, each name once")
+        readers[name] = _reader(options, Path(path))
+    summaries = asyncio.run(
+        run_bots(readers, seconds=options.seconds, seed=options.seed, on_exit=options.on_exit)
+    )
+    for name, summary in summaries.items():
+        print(f"{name}: {summary.last_line()}")
+    return 0
+
+
+def _reader(options: argparse.Namespace, dotenv: Path | None) -> Callable[[], ExecutorConfig]:
+    """Return what reads the settings of a run, now and at every reload."""
+
+    def read() -> ExecutorConfig:
+        config = ExecutorConfig.from_env(dotenv=dotenv)
+        if options.paper:
+            config = config.replace(engine_mode="paper", executor_mode="paper")
+        return config
+
+    return read
+
+
+def _control(options: argparse.Namespace) -> int:
+    """Ask running bots; reads no setting but CONTROL_SOCKET, so that none can be in the way."""
+    from polyexec.control_socket import ask, find_socket, find_sockets  # noqa: PLC0415  here only
+
+    request = request_of(options.what, options.argument, account=options.account)
+    folder = Path(default_control_folder())
+    if options.all:
+        paths = find_sockets(folder)
+    else:
+        named = options.socket or named_control_socket()
+        paths = [Path(named).expanduser() if named else find_socket(folder)]
+    # Side by side: one that does not answer must not keep the others from a halt.
+    with ThreadPoolExecutor(max(1, len(paths))) as pool:
+        answers = [pool.submit(ask, path, request) for path in paths]
+    status = 0 if paths else 1
+    for answer in answers:
+        try:
+            print(json.dumps(answer.result(), indent=2))
+        except PolyexecError as error:
+            print(f"polyexec: {error}", file=sys.stderr)
+            status = 1
+    return status
 
 
 def _sign(options: argparse.Namespace) -> int:

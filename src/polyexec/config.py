@@ -93,6 +93,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "group_policy": ("GROUP_POLICY",),
         "sell_policy": ("SELL_POLICY",),
         "http2": ("HTTP2_FRAMING",),
+        "control_socket": ("CONTROL_SOCKET",),
         "telegram_bot_token": ("TELEGRAM_BOT_TOKEN",),
         "telegram_chat_id": ("TELEGRAM_CHAT_ID",),
     }
@@ -205,6 +206,9 @@ class ExecutorConfig(Record):
         stands in where nothing is compiled.
     engine_mode, executor_mode : "live", "paper" or "off"
         ``paper`` trades on an embedded paper exchange, whatever ``clob_url`` says.
+    control_socket : str
+        Where a bot takes commands from other processes of the same user: a path in a folder that is
+        closed to others. Empty: one by its process id in the default folder; ``off``: nowhere.
     telegram_bot_token, telegram_chat_id, redis, database, balance, notify, metrics
         For the observers; mappings hold the ``REDIS_*``, ``DB_*``, ``BALANCE_*``, ``NOTIFY_*`` and
         ``METRICS_*`` variables.
@@ -223,6 +227,7 @@ class ExecutorConfig(Record):
         "builder_code",
         "chain_id",
         "clob_url",
+        "control_socket",
         "database",
         "default_size_micro",
         "engine_mode",
@@ -312,6 +317,7 @@ class ExecutorConfig(Record):
         "http2",
         "engine_mode",
         "executor_mode",
+        "control_socket",
         "telegram_bot_token",
         "telegram_chat_id",
         "redis",
@@ -360,6 +366,7 @@ class ExecutorConfig(Record):
     http2: Http2Framing
     engine_mode: Mode
     executor_mode: Mode
+    control_socket: str
     telegram_bot_token: Secret
     telegram_chat_id: str
     redis: Mapping[str, Secret]
@@ -419,6 +426,7 @@ class ExecutorConfig(Record):
         http2: Http2Framing = "fast",
         engine_mode: Mode = "live",
         executor_mode: Mode = "live",
+        control_socket: str = "",
         telegram_bot_token: str | Secret = "",
         telegram_chat_id: str = "",
         redis: Mapping[str, str | Secret] = MappingProxyType({}),
@@ -499,6 +507,7 @@ class ExecutorConfig(Record):
             http2=settings.one_of("http2", http2, ("fast", "h2")),
             engine_mode=settings.one_of("engine_mode", engine_mode, ("live", "paper", "off")),
             executor_mode=settings.one_of("executor_mode", executor_mode, ("live", "paper", "off")),
+            control_socket=settings.text("control_socket", control_socket),
             telegram_bot_token=settings.secret("telegram_bot_token", telegram_bot_token),
             telegram_chat_id=telegram_chat_id,
             redis=settings.secrets("redis", redis),
@@ -616,6 +625,17 @@ def default_journal_folder() -> str:
     """Return where journals are kept unless a setting says otherwise."""
     state = os.environ.get("XDG_STATE_HOME", "")
     return str(Path(state or Path.home() / ".local" / "state") / "polyexec")
+
+
+def default_control_folder() -> str:
+    """Return where the sockets of running bots are, unless a setting says otherwise."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return str(Path(runtime) / "polyexec" if runtime else Path(default_journal_folder(), "control"))
+
+
+def named_control_socket() -> str:
+    """Return ``CONTROL_SOCKET`` alone: a malformed setting must not keep anybody from a halt."""
+    return os.environ.get("CONTROL_SOCKET", "").strip()
 
 
 _PREFIXES: Final = {"redis": "REDIS_", "database": "DB_", "balance": "BALANCE_"}

@@ -19,7 +19,7 @@ from polyexec.clob.user_channel import UserChannel
 from polyexec.clob.venue import ClobVenue
 from polyexec.clocks import SystemClock
 from polyexec.config import ExecutorConfig
-from polyexec.core.gate import Gate
+from polyexec.core.groups import LegGroup
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import (
@@ -31,13 +31,13 @@ from polyexec.core.ports import (
     Outcome,
     Venue,
 )
-from polyexec.core.risk import RiskGuard
 from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.enums import SkipReason, VenueMode
 from polyexec.errors import InputError, UsageError
 from polyexec.following import Follower
 from polyexec.grouping import GroupKeeper
 from polyexec.listening import OrderListener, open_listener
+from polyexec.live_settings import check_live
 from polyexec.models import OrderId, TokenId
 from polyexec.numbers import Number, to_micro
 from polyexec.observing import Observed
@@ -57,6 +57,7 @@ from polyexec.recovery import Restored, restore
 from polyexec.results import TradeResult
 from polyexec.signals import ArbSignal, LegsSignal, Signal
 from polyexec.submission import Submission
+from polyexec.switching import Switched
 from polyexec.venue_watch import VenueWatch
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ __all__ = ["BaseExecutor", "Executor"]
 _log = logging.getLogger("polyexec.executor")
 
 
-class BaseExecutor(Observed):
+class BaseExecutor(Observed, Switched):
     """Everything of an executor but its way of waiting; see :class:`Executor`."""
 
     def __init__(
@@ -82,18 +83,14 @@ class BaseExecutor(Observed):
             raise InputError("config", config, "must be an ExecutorConfig")
         self._clock: Clock = clock or SystemClock()
         self._watch = VenueWatch(self._clock)
-        super().__init__(self._watch.changes)
+        Observed.__init__(self, self._watch.changes)
+        Switched.__init__(self, config)
         self._config = config
         self._venue = venue
         self._exchange: PaperExchange | None = None
         self._journal = journal
         self._recovering: frozenset[OrderId] = frozenset()
         self._signer = build_signer(config)
-        self._gate = Gate(
-            enabled=config.trading_enabled and config.executor_mode != "off",
-            cooldown_ns=config.opportunity_timeout_ms * 1_000_000,
-            max_in_flight=config.max_in_flight,
-        )
         self._ledger = Ledger()
         self._tracker = OrderTracker(
             self._ledger,
@@ -103,7 +100,6 @@ class BaseExecutor(Observed):
         self._pipeline: Pipeline | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
-        self._closed = False
         self._waiting = 0
         self._draining = False
         self._idle: asyncio.Event | None = None
@@ -112,14 +108,13 @@ class BaseExecutor(Observed):
         self._follower: Follower | None = None
         self._keeper: GroupKeeper | None = None
         self._listener: OrderListener | None = None
-        self._risk = RiskGuard(config.limits)
         self._tasks: list[asyncio.Task[None]] = []
 
     # state ------------------------------------------------------------------------------------
 
     @property
     def config(self) -> ExecutorConfig:
-        """The settings it was built with."""
+        """The settings it was built with, or as changed last by :meth:`retune`."""
         return self._config
 
     @property
@@ -199,9 +194,14 @@ class BaseExecutor(Observed):
         return self._listener.channel if self._listener is not None else None
 
     @property
-    def trading_enabled(self) -> bool:
-        """The trading switch."""
-        return self._gate.enabled
+    def open_orders(self) -> tuple[TrackedOrder, ...]:
+        """Orders that are followed: not final, or with trades that have not settled."""
+        return self._tracker.orders
+
+    @property
+    def leg_groups(self) -> tuple[LegGroup, ...]:
+        """Groups with an order that is not final."""
+        return () if self._keeper is None else self._keeper.groups
 
     @property
     def dropped_signals(self) -> int:
@@ -263,36 +263,32 @@ class BaseExecutor(Observed):
         """
         return self._tracker.give_up(OrderId(order_id.lower()))
 
-    def set_trading_enabled(self, flag: bool) -> None:
-        """Set the trading switch. No submission starts after this returned with False.
+    def set_trading_enabled(self, flag: bool) -> bool:
+        """Set the trading switch; switched on, groups of an earlier run go on. See ``Switched``."""
+        is_done = super().set_trading_enabled(flag)
+        if flag and self._keeper is not None and self._loop is not None and not self._closed:
+            self._loop.call_soon_threadsafe(self._keeper.resume)
+        return is_done
+
+    def retune(self, config: ExecutorConfig) -> None:
+        """Go on with other limits, sizes and thresholds, from the next signal.
+
+        Parameters
+        ----------
+        config : ExecutorConfig
+            May differ from :attr:`config` in the settings that ``LIVE_SETTINGS`` names.
 
         Raises
         ------
-        UsageError
-            Switched on with ``executor_mode="off"``.
+        ConfigError
+            It differs in another, which is named; nothing changes.
         """
-        if flag and self._config.executor_mode == "off":
-            raise UsageError("executor_mode is 'off': this executor does not trade")
-        self._gate.set_enabled(bool(flag))
-        if flag and self._keeper is not None and self._loop is not None and not self._closed:
-            self._loop.call_soon_threadsafe(self._keeper.resume)
-
-    @property
-    def risk(self) -> RiskGuard:
-        """What the limits allow, and what has been used of them."""
-        return self._risk
-
-    def halt(self, reason: str = "halted") -> None:
-        """Refuse every group and every follow-up; nothing is sent after this returned."""
-        self._risk.halt(reason)
-
-    def resume(self) -> None:
-        """End a halt."""
-        self._risk.resume()
-
-    def reduce_only(self, flag: bool = True) -> None:
-        """Send only groups whose every leg gives up inventory."""
-        self._risk.reduce_only(flag)
+        check_live(self._config, config)
+        with self._switching:
+            self._risk.change_limits(config.limits)
+            if self._pipeline is not None:
+                self._pipeline.retune(pricing_policy(config))
+            self._config = config
 
     # the path ---------------------------------------------------------------------------------
 
@@ -370,7 +366,16 @@ class BaseExecutor(Observed):
             self._on_answer(plan.batch.order_ids, plan.started_ns)
 
         self._count_waiting(+1)
-        post(self.venue, plan.batch, on_outcome)
+        # The last step: a switch that was thrown since the checks still holds this back.
+        if not self._door.enter():
+            self._count_waiting(-1)
+            pipeline.withdraw(plan)
+            self._finish(submission, pipeline.skip(plan.signal, *self._why_shut()))
+            return
+        try:
+            post(self.venue, plan.batch, on_outcome)
+        finally:
+            self._door.leave()
         written_ns = time.perf_counter_ns()
         pipeline.sent(plan)
 
@@ -469,7 +474,7 @@ class BaseExecutor(Observed):
             risk=self._risk,
             clock=self._clock,
             policy=config.group_policy,
-            post=partial(post, self._venue),
+            post=partial(self._door.post, self._venue),
             publish=self._groups.publish,
             on_answer=self._on_answer,
             tickets=restored.tickets,
@@ -481,7 +486,7 @@ class BaseExecutor(Observed):
             pipeline=self._pipeline,
             tracker=self._tracker,
             clock=self._clock,
-            post=partial(post, self._venue),
+            post=partial(self._door.post, self._venue),
             interval_s=config.follow_interval_s,
         )
         self._tasks = [
@@ -510,7 +515,7 @@ class BaseExecutor(Observed):
         if self._closed:
             return
         self._closed = True
-        self._gate.set_enabled(False)
+        self.set_trading_enabled(False)
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -298,8 +298,8 @@ class GroupKeeper:
     async def _pause(self, kept: _Kept, action: GroupAction) -> None:
         """Wait for news, or until the patience with resting orders is over."""
         patience_s = None
-        if isinstance(action, Wait) and action.reason == "resting":
-            patience_s = max(0.01, self._policy.patience_ms / 1000)
+        if isinstance(action, Wait) and action.until_ms is not None:
+            patience_s = max(0.01, (action.until_ms - self._clock.time_ms()) / 1000)
         try:
             async with asyncio.timeout(patience_s):
                 await kept.news.wait()

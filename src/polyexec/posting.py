@@ -1,13 +1,74 @@
-"""Handing a batch to a venue: whatever it does, there is an outcome."""
+"""Handing a batch to a venue: whatever it does, there is an outcome. And the door before it."""
 
 import logging
+import threading
+from typing import Final
 
+from polyexec.core.gate import Gate
 from polyexec.core.ports import AnswerCallback, NoAnswer, OrderBatch, Venue
-from polyexec.errors import OutcomeUnknownError, TransportError
+from polyexec.errors import NotSentError, OutcomeUnknownError, TransportError
 
-__all__ = ["post"]
+__all__ = ["Door", "post"]
 
 _log = logging.getLogger("polyexec.executor")
+_MOST: Final = 2**31 - 1
+_WRITE_S: Final = 1.0
+
+
+class Door:
+    """What every POST of an executor goes through on its last step.
+
+    The checks of a signal come before it is signed. A switch that is thrown meanwhile has to find
+    the signal here, or it would be sent after the switch had answered.
+    """
+
+    __slots__ = ("_gate", "_written")
+
+    def __init__(self, *, is_open: bool) -> None:
+        # Its atomic word has what is needed: a flag, and a count of those inside.
+        self._gate = Gate(enabled=is_open, cooldown_ns=0, max_in_flight=_MOST)
+        self._written = threading.Condition()
+
+    def enter(self) -> bool:
+        """Begin a POST, which ends with :meth:`leave`; False: shut, send nothing."""
+        return self._gate.enter(0) is None
+
+    def leave(self) -> None:
+        """End a POST: its bytes are with the kernel."""
+        self._gate.leave()
+        if not self._gate.enabled:
+            with self._written:
+                self._written.notify_all()
+
+    def open(self) -> None:
+        """Let POSTs through again."""
+        self._gate.set_enabled(True)
+
+    def shut(self, timeout_s: float = _WRITE_S) -> bool:
+        """Let no further POST begin, and wait for those that are being written.
+
+        Returns
+        -------
+        bool
+            False when one was still being written after ``timeout_s`` seconds: a venue that blocks,
+            or one that called this from within ``post_orders``.
+        """
+        self._gate.set_enabled(False)
+        if not self._gate.in_flight:
+            return True
+        with self._written:
+            return self._written.wait_for(lambda: not self._gate.in_flight, timeout_s)
+
+    def post(self, venue: Venue, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
+        """Post a batch, or report that it was not sent because the door is shut."""
+        if not self.enter():
+            error = NotSentError("trading was switched off or halted before the orders were sent")
+            on_outcome(NoAnswer(error=error))
+            return
+        try:
+            post(venue, batch, on_outcome)
+        finally:
+            self.leave()
 
 
 def post(venue: Venue, batch: OrderBatch, on_outcome: AnswerCallback) -> None:

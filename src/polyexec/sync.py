@@ -1,13 +1,12 @@
 """The same executor for scripts, threads and notebooks without ``await``."""
 
-import asyncio
-import threading
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from polyexec.errors import UsageError
 from polyexec.executor import BaseExecutor
+from polyexec.looping import LoopThread
 from polyexec.models import OrderId
 from polyexec.reconciliation import Reconciliation
 
@@ -23,11 +22,11 @@ class Executor(BaseExecutor):
     calls ``submit``. Parameters and errors are those of :class:`polyexec.Executor`.
     """
 
-    _runner: "_LoopThread | None" = None
+    _runner: LoopThread | None = None
 
     def __enter__(self) -> Self:
         self._check_unopened()
-        self._runner = _LoopThread()
+        self._runner = LoopThread()
         try:
             self._runner.run(self._open())
         except BaseException:
@@ -73,31 +72,3 @@ class Executor(BaseExecutor):
             coroutine.close()
             raise UsageError("the executor is not open: use `with Executor(config)`")
         return self._runner.run(coroutine)
-
-
-class _LoopThread:
-    """A thread that runs one event loop."""
-
-    def __init__(self) -> None:
-        self._loop = new_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="polyexec-loop", daemon=True
-        )
-        self._thread.start()
-
-    def run(self, coroutine: Coroutine[Any, Any, ResultT]) -> ResultT:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop: uvloop's where it is installed."""
-    try:
-        import uvloop  # noqa: PLC0415  optional where there is no build of it
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

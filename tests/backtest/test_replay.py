@@ -164,6 +164,8 @@ def test_a_resolved_market_pays_and_is_left_alone() -> None:
         before = replay.exchange.balance(replay.account)
         for _ in range(2):
             replay.market.resolve(replay.token, M)
+        assert replay.exchange.balance(replay.account) == before  # until somebody redeems
+        assert replay.exchange.redeem(replay.token, replay.account) == 40
         assert replay.exchange.balance(replay.account) == before + 40
         await replay.book([("0.40", "100")], [("0.45", "50")])
         result = await executor.submit(replay.order("BUY", "0.45", 10, "GTC"))

@@ -98,6 +98,24 @@ async def test_what_pays_becomes_a_signal_for_subscribers(market: Market) -> Non
     assert any(top.best_ask_e4 == 4000 for top in tops)
 
 
+async def test_other_thresholds_and_sizes_hold_from_the_next_touch_on(market: Market) -> None:
+    proud = config(executor_mode="off", min_profit_abs=2, default_size=10)
+    seen: list[Signal] = []
+    async with Engine(proud, exchange=market.exchange) as engine:
+        engine.on_signal(seen.append)
+        await watching(engine)
+        watched = engine.forms
+        market.offer_cheap(CHILD)
+        await until(lambda: engine.looks["unprofitable"] > 0)
+        assert engine.counts.signals == 0
+        with pytest.raises(ConfigError, match="order_type: cannot change"):
+            engine.retune(proud.replace(order_type="GTC"))
+        engine.retune(proud.replace(min_profit_abs="0.001", default_size=7))
+        assert engine.forms == watched
+        market.exchange.channels.cut()  # the same books again
+        await until(lambda: len(seen) > 0)
+
+
 async def test_a_signal_reaches_the_executor_in_the_call_of_its_frame() -> None:
     async with px.Executor(config()) as executor:
         executor.exchange.deposit(executor.address, 10_000)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from polyexec.core.groups import Cancel, Wait
 from polyexec.core.ports import BalanceSnapshot, Fill, NoAnswer, OrderBatch, OrderStatus, Outcome
 from polyexec.enums import LegState, OrderType, Side, SkipReason
 from polyexec.errors import NotSentError, OutcomeUnknownError
@@ -15,7 +16,7 @@ from polyexec.policies import GroupPolicy
 from polyexec.reconciliation import follow_orders
 from polyexec.results import TradeResult
 from polyexec.signals import ArbSignal, LegsSignal
-from tests.unit.core.support import leg, quote, signal
+from tests.unit.core.support import FakeClock, leg, quote, signal
 from tests.unit.journals import MemoryJournal
 from tests.unit.test_executor import config, until
 from tests.unit.venues import ScriptedVenue, all_live, all_matched, answer_with
@@ -302,6 +303,34 @@ async def test_resting_legs_are_cancelled_when_patience_is_over() -> None:
         await until(lambda: seen and seen[-1].is_whole)
     assert cancelled == list(venue.batches[0].order_ids[1:])
     assert len(seen[-1].follow_ups) == 2
+
+
+async def test_a_group_says_until_when_its_resting_legs_have_time() -> None:
+    def half_resting(batch: OrderBatch) -> Outcome:
+        return answer_with(batch, matched(batch, 0), {"status": "live"}, {"status": "live"})
+
+    clock = FakeClock()
+    venue = ScriptedVenue(half_resting)
+    policy = GroupPolicy("complete", patience_ms=40_000)
+    async with Executor(config(group_policy=policy), venue, clock=clock) as executor:
+        await executor.submit(signal())
+        (group,) = executor.leg_groups
+        waits = group.next_action(clock.time_ms())
+        assert isinstance(waits, Wait)
+        assert waits.until_ms == clock.time_ms() + 40_000
+        assert isinstance(group.next_action(clock.time_ms() + 40_000), Cancel)
+
+
+async def test_an_even_group_that_rests_is_not_looked_at_again_and_again() -> None:
+    venue = ScriptedVenue(all_live)
+    policy = GroupPolicy("complete", patience_ms=1)
+    async with Executor(config(group_policy=policy), venue) as executor:
+        await executor.submit(signal())
+        (group,) = executor.leg_groups
+        # No patience ends: thousands of such groups would otherwise keep the loop busy.
+        late = group.next_action(executor._clock.time_ms() + 1_000_000)
+        assert late == Wait("resting", group.order_ids)
+        assert late.until_ms is None
 
 
 # limits -------------------------------------------------------------------------------------------

@@ -41,6 +41,8 @@ class Wait(msgspec.Struct, frozen=True):
 
     reason: str
     order_ids: tuple[OrderId, ...]
+    until_ms: int | None = None
+    """When patience with one of them is over; ``None``: nothing changes without news."""
 
 
 class Cancel(msgspec.Struct, frozen=True):
@@ -350,13 +352,14 @@ class LegGroup:
         first = [order for order in resting if order.purpose is None]
         is_even = len(first) == len(self._legs) and exposure.is_whole
         holds = self._policy.steps[0] is GroupStep.HOLD
-        overdue = tuple(
-            order.order_id
-            for order in resting
-            if now_ms - order.sent_ms >= self._policy.patience_ms
-            and not (order.purpose is None and (holds or is_even))
+        impatient = [
+            order for order in resting if not (order.purpose is None and (holds or is_even))
+        ]
+        ends = {order.order_id: order.sent_ms + self._policy.patience_ms for order in impatient}
+        overdue = tuple(order_id for order_id, end_ms in ends.items() if end_ms <= now_ms)
+        return (
+            Cancel(overdue) if overdue else Wait("resting", ids, min(ends.values(), default=None))
         )
-        return Cancel(overdue) if overdue else Wait("resting", ids)
 
     def _remaining_steps(self) -> list[Purpose]:
         """Return the steps that may still act; one that began ends those before it."""

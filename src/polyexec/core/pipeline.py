@@ -133,17 +133,21 @@ class Pipeline:
         self._ledger = ledger
         self._gate = gate
         self._tracker = tracker
-        self._policy = policy
-        self._exact_policy = msgspec.structs.replace(
-            policy, slippage_enabled=False, buys_complements=False
-        )
+        self._risk = risk
+        self.retune(policy)
         self._clock = clock
         self._stopwatch = stopwatch
         self._builder = builder
         self._journal = journal
-        self._risk = risk
-        self._max_age_ms = None if risk is None else risk.limits.max_quote_age_ms
         self._batches = signer.batch_builder(owner=credentials.api_key, builder=builder)
+
+    def retune(self, policy: PricingPolicy) -> None:
+        """Price by another policy from the next signal on, and take the age limit of the guard."""
+        self._policy = policy
+        self._exact_policy = msgspec.structs.replace(
+            policy, slippage_enabled=False, buys_complements=False
+        )
+        self._max_age_ms = None if self._risk is None else self._risk.limits.max_quote_age_ms
 
     def prepare(self, signal: Signal) -> Plan | TradeResult:
         """Return a plan that holds its money and its place, or a skipped result that holds nothing.
@@ -156,19 +160,21 @@ class Pipeline:
         refusal = self._gate.check(now_ns)
         if refusal is not None:
             return self._skipped(signal, Skip(refusal, _GATE_DETAILS[refusal]), started)
-        time_ms = 0 if self._max_age_ms is None else self._clock.time_ms()
-        stale = check_quotes(signal, time_ms, self._max_age_ms)
+        # Read once each: `retune` may come in between, in another thread.
+        policy, max_age_ms = self._policy, self._max_age_ms
+        time_ms = 0 if max_age_ms is None else self._clock.time_ms()
+        stale = check_quotes(signal, time_ms, max_age_ms)
         if stale is not None:
             return self._skipped(signal, stale, started)
         validated = watch()
-        table = price_signal(signal, self._policy, self._ledger.available)
+        table = price_signal(signal, policy, self._ledger.available)
         priced = watch()
         if isinstance(table, Skip):
             return self._skipped(signal, table, started)
         edge: Edge | None = None
         skip = check_liquidity(table)
         if skip is None:
-            found = check_edge(signal, table, self._policy)
+            found = check_edge(signal, table, policy)
             if isinstance(found, Skip):
                 skip = found
             else:
@@ -327,9 +333,10 @@ class Pipeline:
     def resend(self, order: TrackedOrder) -> OrderBatch | None:
         """Return the POST of an unknown order's own signed bytes.
 
-        None while trading is off or the venue would refuse it: a refusal would tell nothing.
+        None while trading is off or halted, or the venue would refuse it: that would tell nothing.
         """
-        if not self._gate.enabled or self._modes.mode is not VenueMode.NORMAL:
+        halted = self._risk is not None and self._risk.halted is not None
+        if halted or not self._gate.enabled or self._modes.mode is not VenueMode.NORMAL:
             return None
         body = b"[" + order.entry + b"]"
         seconds = self._stamp_s(self._clock.time_ms())

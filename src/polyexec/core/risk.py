@@ -70,14 +70,8 @@ class RiskGuard:
 
     def __init__(self, limits: RiskLimits) -> None:
         self._lock = threading.Lock()
-        self._limits = limits
-        self._group = _or_unlimited(limits.max_group_cost_micro)
-        self._daily = _or_unlimited(limits.max_daily_cost_micro)
-        self._open = _or_unlimited(limits.max_open_exposure_micro)
-        self._legging = _or_unlimited(limits.max_legging_loss_micro)
-        self._most_unknown = limits.max_unknown_groups
-        rate = limits.max_submits_per_second
-        self._times: deque[int] | None = None if rate is None else deque(maxlen=rate)
+        self._times: deque[int] | None = None
+        self._take(limits)
         self._halted: str | None = None
         self._reduce_only = False
         self._now_ms = 0
@@ -88,7 +82,7 @@ class RiskGuard:
 
     @property
     def limits(self) -> RiskLimits:
-        """As given."""
+        """As given, or as changed last."""
         return self._limits
 
     @property
@@ -115,6 +109,21 @@ class RiskGuard:
     def unknown_groups(self) -> int:
         """Groups with a leg whose fate is not known."""
         return self._unknown
+
+    def change_limits(self, limits: RiskLimits) -> None:
+        """Hold other limits from the next group on; what has been used of the old ones counts."""
+        with self._lock:
+            self._take(limits)
+
+    def _take(self, limits: RiskLimits) -> None:
+        self._limits = limits
+        self._group = _or_unlimited(limits.max_group_cost_micro)
+        self._daily = _or_unlimited(limits.max_daily_cost_micro)
+        self._open = _or_unlimited(limits.max_open_exposure_micro)
+        self._legging = _or_unlimited(limits.max_legging_loss_micro)
+        self._most_unknown = limits.max_unknown_groups
+        rate = limits.max_submits_per_second
+        self._times = None if rate is None else deque(self._times or (), maxlen=rate)
 
     def admit(
         self, cost_micro: int, loss_micro: int, now_ms: int, *, reduces: bool = False

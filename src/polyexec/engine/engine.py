@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from polyexec._impl import Evaluator, PriceTable
+from polyexec._pure.prices import BookState
 from polyexec.clob.client import ClobClient
 from polyexec.clob.gamma import GammaClient
 from polyexec.clob.markets import MarketCache
@@ -27,6 +28,7 @@ from polyexec.engine.following import FeedCounts, FeedSettings
 from polyexec.engine.groups import GroupBook, GroupChange, load_overrides
 from polyexec.errors import ConfigError, InputError, TransportError, UsageError, VenueError
 from polyexec.executor import BaseExecutor
+from polyexec.live_settings import check_live
 from polyexec.models import TokenId, TopOfBook
 from polyexec.signals import Signal
 
@@ -239,6 +241,11 @@ class Engine:
         return self._exchange
 
     @property
+    def config(self) -> ExecutorConfig:
+        """The settings it was built with, or as changed last by :meth:`retune`."""
+        return self._config
+
+    @property
     def table(self) -> PriceTable:
         """Every book that it follows; only the feed writes to it."""
         return self._table
@@ -268,6 +275,12 @@ class Engine:
             The engine is not open.
         """
         return self._opened_feed().counts
+
+    def book_ages_ms(self) -> list[float]:
+        """Return the milliseconds since the last event of each book that is LIVE; on the loop."""
+        table, now_ns = self._table, time.perf_counter_ns()
+        tops = [table.top(slot) for token in self._wanted if (slot := table.slot(token)) >= 0]
+        return [(now_ns - top.received_ns) / 1e6 for top in tops if top.state == BookState.LIVE]
 
     @property
     def dropped_events(self) -> int:
@@ -313,6 +326,22 @@ class Engine:
                     gone.append(token)
         if gone and self._feed is not None:
             self._feed.unsubscribe(gone)
+
+    def retune(self, config: ExecutorConfig) -> None:
+        """Go on with other thresholds, sizes and ages; on the loop that opened it.
+
+        The cooldown of each form begins anew, and so do the counts of :attr:`looks`.
+
+        Raises
+        ------
+        ConfigError
+            It differs in a setting that is not one of ``LIVE_SETTINGS``; nothing changes.
+        """
+        check_live(self._config, config)
+        evaluator = build_evaluator(self._table, config)
+        self._numbers = {form: evaluator.add(form) for form in self._numbers}
+        self._evaluator, self._builder = evaluator, SignalBuilder()
+        self._config = config
 
     async def refresh(self) -> GroupChange:
         """Look at the metadata now; return what changed.
