@@ -10,6 +10,7 @@ from benchmarks import market as generated
 from polyexec.backtest.loop import VirtualClock, VirtualLoop, run_virtual
 from polyexec.backtest.replay import ReplayedMarket, ReplayedVenue
 from polyexec.backtest.stream import Stamped
+from polyexec.backtest.venue import InProcessVenue
 from polyexec.paper import PaperExchange, Request
 from polyexec.paper.conditions import Conditions
 
@@ -182,5 +183,32 @@ def test_trades_that_cannot_be_read_are_counted() -> None:
         await replay.trade("SELL", "0.40", "0.0000001")
         assert replay.market.off_grid == 2
         assert replay.filled == 0
+
+    Replay().play(play)
+
+
+def test_asking_for_the_fills_of_an_order_does_not_read_those_of_all_others() -> None:
+    async def play(replay: Replay, executor: px.Executor) -> None:
+        await replay.book([("0.40", "100")], [("0.45", "50000")])
+        venue = ReplayedVenue(
+            replay.market,
+            address=executor.address,
+            credentials=replay.exchange.credentials(_KEY),
+            clock=replay.clock,
+        )
+        asked: list[int] = []
+
+        async def ask(method: str, path: str, *args: Any, **kwargs: Any) -> Any:
+            answer = await InProcessVenue.ask(venue, method, path, *args, **kwargs)
+            asked.append(answer["count"] if path == "/data/trades" else 0)
+            return answer
+
+        venue.ask = ask  # type: ignore[method-assign]
+        for _ in range(120):  # more than a page
+            result = await executor.submit(replay.order("BUY", "0.45", 5, "GTC"))
+        (fill,) = await venue.fetch_fills(result.legs[0].order_id)
+        assert fill.size_micro == 5 * M
+        assert asked == [0, 1]
+        assert await venue.fetch_fills(px.OrderId("0x" + "00" * 32)) == ()
 
     Replay().play(play)

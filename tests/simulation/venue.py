@@ -226,9 +226,9 @@ class SimulatedVenue(InProcessVenue):
             self._told[order_id] = status
         return status
 
-    async def fetch_all_fills(self) -> list[px.Fill]:
+    async def fetch_trades(self, order_id: px.OrderId) -> list[px.Fill]:
         fault = self._fault("error", "missing", "doubled", "shuffled")
-        fills = await self._asked(fault, super().fetch_all_fills())
+        fills = await self._asked(fault, super().fetch_trades(order_id))
         if fault == "missing":
             fills = fills[: self._rng.randint(0, len(fills))]
         elif fault == "doubled":

@@ -140,17 +140,16 @@ class InProcessVenue:
 
     async def fetch_fills(self, order_id: OrderId) -> tuple[Fill, ...]:
         """Return every match of one of our orders."""
-        return own_fills(order_id, await self.fetch_all_fills())
+        return own_fills(order_id, await self.fetch_trades(order_id))
 
-    async def fetch_all_fills(self) -> list[Fill]:
-        """Return every match of the account."""
+    async def fetch_trades(self, order_id: OrderId) -> list[Fill]:
+        """Return the fills of the trades that an order names: few, however many there are."""
+        value = await self.ask("GET", f"/data/order/{order_id}")
+        trade_ids = () if value is None else wire.parse_order(value).trade_ids
         fills: list[Fill] = []
-        cursor = "MA=="
-        while cursor:
-            query = {"next_cursor": cursor}
-            page = wire.parse_trade_page(await self.ask("GET", "/data/trades", query=query))
-            fills += page.items
-            cursor = page.next_cursor or ""
+        for trade_id in trade_ids:
+            page = await self.ask("GET", "/data/trades", query={"id": trade_id})
+            fills += wire.parse_trade_page(page).items
         return fills
 
     async def fetch_balance(self) -> BalanceSnapshot:

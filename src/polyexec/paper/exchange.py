@@ -297,9 +297,12 @@ class Exchange:
         order = self.engine.orders.get(order_id)
         return order if order is not None and order.owner_address == key.address else None
 
-    def trades(self, key: ApiKey) -> list[Trade]:
-        """Return the trades the account took part in, oldest first."""
-        return self._trades_of.get(key.address, [])
+    def trades(self, key: ApiKey, *, trade_id: str = "") -> list[Trade]:
+        """Return the trades the account took part in, oldest first; or the one with this id."""
+        if not trade_id:
+            return self._trades_of.get(key.address, [])
+        trade = self.engine.trades.get(trade_id)
+        return [trade] if trade is not None and trade.order_of(key.address) is not None else []
 
     # --- markets ------------------------------------------------------------------------------
 

@@ -140,6 +140,7 @@ class RecordedBook:
 
     def show(self, token: int, bids: Ladder, asks: Ladder) -> None:
         """Take over what is recorded of a token (0 or 1) now; it must not be crossed."""
+        self._exchange.engine.expire()
         if (token, bids, asks) == self._last:
             return
         self._last = (token, bids, asks)
@@ -174,6 +175,7 @@ class RecordedBook:
 
     def trade(self, token: int, side: Side, price_e4: int, shares_micro: int) -> None:
         """Take in a recorded trade; ``side`` is the taker's."""
+        self._exchange.engine.expire()
         is_bid = (side is Side.SELL) == (token == 0)  # the side of the makers
         price = price_e4 if token == 0 else PRICE_SCALE - price_e4
         now_ms, left = self._exchange.clock(), (shares_micro,) * 3

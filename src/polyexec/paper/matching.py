@@ -83,6 +83,11 @@ class Trade:
     makers: list[MakerFill] = field(default_factory=list)
     postings: list[Posting] = field(default_factory=list)
 
+    def order_of(self, address: str) -> Order | None:
+        """Return the order by which an EOA takes part; the taker's, if it is both."""
+        orders = (self.taker, *(fill.order for fill in self.makers))
+        return next((order for order in orders if order.owner_address == address), None)
+
     @property
     def transaction_hash(self) -> str:
         """Empty until it is on chain."""

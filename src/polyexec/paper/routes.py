@@ -2,7 +2,7 @@
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -17,6 +17,7 @@ from polyexec.paper.errors import NO_BOOK, Refused
 from polyexec.paper.exchange import Exchange, Waiting
 from polyexec.paper.http import Held, Request, Response, json_response
 from polyexec.paper.ledger import COLLATERAL
+from polyexec.paper.matching import Trade
 
 __all__ = ["Router"]
 
@@ -26,6 +27,7 @@ _END = "LTE="
 _UNLIMITED = str(2**256 - 1)
 _BAD_TOKEN = "Invalid token id"  # noqa: S105 - not a secret
 _Answer = TypeVar("_Answer")
+_Row = TypeVar("_Row")
 _Handler: TypeAlias = Callable[[Request], Response | Held]
 
 
@@ -175,21 +177,23 @@ class Router:
             orders = self._exchange.open_orders(
                 key, market=query.get("market", ""), asset_id=query.get("asset_id", "")
             )
-        return _page(request, [views.order_view(order) for order in orders])
+        return _page(request, orders, views.order_view)
 
     def _trades(self, request: Request) -> Response:
-        key = self._l2(request)
-        rows = [views.trade_view(trade, key.address) for trade in self._exchange.trades(key)]
-        for name in ("id", "market", "asset_id"):
-            if wanted := request.query.get(name):
-                rows = [row for row in rows if row[name] == wanted]
-        if wanted := request.query.get("maker_address", "").lower():
-            rows = [row for row in rows if row["maker_address"].lower() == wanted]
+        key, query = self._l2(request), request.query
+        # The id first: an account that is asked about each of its orders has many trades.
+        trades = self._exchange.trades(key, trade_id=query.get("id", ""))
+        if market := query.get("market"):
+            trades = [trade for trade in trades if trade.market.condition_id == market]
+        if asset_id := query.get("asset_id"):
+            trades = [trade for trade in trades if trade.taker.token_id == asset_id]
         if after := _seconds(request, "after"):
-            rows = [row for row in rows if int(row["match_time"]) > after]
+            trades = [trade for trade in trades if trade.matched_ms // 1000 > after]
         if before := _seconds(request, "before"):
-            rows = [row for row in rows if int(row["match_time"]) < before]
-        return _page(request, rows)
+            trades = [trade for trade in trades if trade.matched_ms // 1000 < before]
+        if wanted := query.get("maker_address", "").lower():
+            trades = [trade for trade in trades if _wallet(trade, key) == wanted]
+        return _page(request, trades, lambda trade: views.trade_view(trade, key.address))
 
     def _balance(self, request: Request) -> Response:
         key = self._l2(request)
@@ -336,18 +340,25 @@ def _json(request: Request) -> Any:
         raise Refused("Invalid order payload") from None
 
 
+def _wallet(trade: Trade, key: ApiKey) -> str:
+    order = trade.order_of(key.address)
+    return "" if order is None else order.maker_address.lower()
+
+
 def _key_response(key: ApiKey) -> Response:
     return json_response(
         {"apiKey": key.api_key, "secret": key.secret, "passphrase": key.passphrase}
     )
 
 
-def _page(request: Request, rows: list[dict[str, Any]]) -> Response:
+def _page(
+    request: Request, rows: Sequence[_Row], view: Callable[[_Row], dict[str, Any]]
+) -> Response:
     try:
         start = int(b64decode(request.query.get("next_cursor") or "MA==", validate=True))
     except (Base64Error, ValueError):
         raise Refused("invalid next_cursor") from None
-    data = rows[start : start + PAGE_SIZE] if start >= 0 else []
+    data = [view(row) for row in rows[start : start + PAGE_SIZE]] if start >= 0 else []
     end = start + PAGE_SIZE
     cursor = b64encode(str(end).encode()).decode() if 0 <= end < len(rows) else _END
     return json_response(

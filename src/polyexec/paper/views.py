@@ -269,10 +269,8 @@ def trade_view(trade: Trade, address: str) -> dict[str, Any]:
     The top level is the taker's; a maker finds itself in ``maker_orders``.
     """
     taker = trade.taker
-    is_taker = taker.owner_address == address
-    mine = taker
-    if not is_taker:
-        mine = next(fill.order for fill in trade.makers if fill.order.owner_address == address)
+    mine = trade.order_of(address) or taker
+    is_taker = mine is taker
     return {
         "id": trade.trade_id,
         "taker_order_id": taker.order_id,

@@ -35,8 +35,9 @@ class Replay:
     def show(self, bids: Levels = (), asks: Levels = (), token: int = 0) -> None:
         self.book.show(token, _scaled(bids), _scaled(asks))
 
-    def order(self, side: str, cents: int, size: int, kind: str = "GTC", token: str = "") -> str:
-        entry = self.trader.limit(token or self.yes, side, f"{cents / 100:.2f}", str(size), kind)
+    def order(self, side: str, cents: int, size: int, kind: str = "GTC", token: str = "", **more: str) -> str:
+        price = f"{cents / 100:.2f}"
+        entry = self.trader.limit(token or self.yes, side, price, str(size), kind, **more)
         status, answer = self.trader.post(entry)
         assert status in (200, 400), answer
         return str(answer.get("orderID", ""))
@@ -266,3 +267,20 @@ def test_no_recording_makes_or_loses_anything(steps: list, queue: QueueEstimate)
         for bounds in replay.books.fill_bounds():
             assert bounds.lower_micro <= bounds.filled_micro <= bounds.upper_micro
         replay.exchange.audit()
+
+
+@pytest.mark.parametrize("how", ["trade", "crossing"])
+def test_an_order_past_its_time_does_not_trade(replay: Replay, how: str) -> None:
+    replay.show([(40, 100)], [(45, 50)])
+    ends_s = replay.clock.now_ms // 1000 + 200
+    bid = replay.order("BUY", 40, 20, "GTD", expiration=str(ends_s))
+    replay.wait(139_000)
+    replay.trade(Side.SELL, 39, 5)
+    assert replay.filled(bid) == 5
+    replay.wait(1_000)  # a GTD order ends a minute before the time that it states
+    if how == "trade":
+        replay.trade(Side.SELL, 39, 50)
+    else:
+        replay.show([(39, 100)], [(40, 50)])
+    assert replay.filled(bid) == 5
+    assert replay.exchange.engine.orders[bid].status == "CANCELED"
