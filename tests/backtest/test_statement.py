@@ -131,3 +131,16 @@ def test_fills_add_up_to_the_exchanges_books(
         assert held[token] == world.shares("a", which) - given_away[token]
     # Looked at in between or not, the lots are the same.
     assert statement.curve.finish(99)[0].locked_micro == capital_of(fills, (), 99).locked_micro
+
+
+def test_the_twin_of_a_token_that_pays_is_paid_the_rest() -> None:
+    world = World()
+    statement = watched(world)
+    world.sell("b", 6000, 10 * M, token=1)
+    world.buy("a", 6000, 10 * M, token=1)
+    statement.resolve(["11"], 0, 5)
+    assert statement.pays == {"11": 0, "22": M}
+    statement.resolve(["22"], 0, 6)  # the first word about a market counts
+    assert statement.pays == {"11": 0, "22": M}
+    point = statement.curve.finish(7)[0]
+    assert (point.locked_micro, point.value_micro) == (0, 10 * M)

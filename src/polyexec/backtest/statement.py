@@ -62,15 +62,21 @@ class Statement:
         return tuple(self._resolutions)
 
     def resolve(self, tokens: Iterable[str], pays_micro: int, now_ms: int) -> None:
-        """Take what tokens pay; the first word about a token counts."""
+        """Take what tokens pay, their twins the rest; the first word about a market counts."""
         self._read()
         for token in tokens:
             if token in self.pays:
                 continue
-            self.pays[token] = pays_micro
-            one = Resolution(time_ms=now_ms, token_id=token, pays_micro=pays_micro)
-            self._resolutions.append(one)
-            self._lots.resolve(one)
+            self._pay(token, pays_micro, now_ms)
+            if token in self._engine.tokens:
+                market, which = self._engine.tokens[token]
+                self._pay(market.token_ids[1 - which], _MICRO - pays_micro, now_ms)
+
+    def _pay(self, token: str, pays_micro: int, now_ms: int) -> None:
+        self.pays[token] = pays_micro
+        one = Resolution(time_ms=now_ms, token_id=token, pays_micro=pays_micro)
+        self._resolutions.append(one)
+        self._lots.resolve(one)
 
     def _point(self, now_ms: int) -> CurvePoint:
         self._read()
