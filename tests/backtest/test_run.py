@@ -105,3 +105,19 @@ def test_nothing_here_prices_sizes_gates_or_keeps_a_ledger_of_its_own() -> None:
 
 def test_decides_at_the_time_of_the_data() -> None:
     assert play().trades[0].time_ms == START_MS == play().first_ms
+
+
+def test_the_settings_of_a_live_account_can_be_replayed(tmp_path: Path) -> None:
+    live = px.ExecutorConfig(
+        private_key="2" * 64,
+        proxy_address="0x" + "ab" * 20,
+        signature_type=px.SignatureType.POLY_GNOSIS_SAFE,
+        signer_address=px.OrderSigner("2" * 64).address,
+        journal_mode="fsync",
+        journal_folder=str(tmp_path / "journal"),
+        executor_mode="off",
+        chain_id=80002,
+        **SETTINGS,
+    )
+    assert run(None, Recorded(), forms=forms(), config=live).digest == play().digest
+    assert not (tmp_path / "journal").exists()

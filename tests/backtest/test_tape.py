@@ -317,3 +317,58 @@ def test_blocks_that_end_too_early_are_refused(functions: Any) -> None:
         functions.TapePlayer(evaluator, table, [3], ahead_ms=0)
     with pytest.raises(ValueError, match="the one that the evaluator reads"):
         functions.TapePlayer(evaluator, functions.PriceTable(1), [], ahead_ms=0)
+
+
+def test_books_of_one_frame_are_looked_at_one_by_one_as_a_feed_does(tmp_path: Path) -> None:
+    watched = market.watched(TRIOS)
+    first = [_book(token, *book, START_MS) for token, book in watched.books.items()]
+    source = Listed([Stamped(received_ns=START_MS * 10**6, frame=json.dumps(first).encode())])
+    arguments: dict[str, Any] = {"forms": watched.forms, "config": SETTINGS}
+    plain = run(None, source, **arguments)
+    tape = run(None, cache(source, tmp_path / "a.tape"), **arguments)
+    assert plain.trades
+    assert plain.digest == tape.digest
+
+
+def test_the_curve_of_a_tape_is_that_of_its_sources(tmp_path: Path) -> None:
+    source = Listed(recorded(1))
+    arguments: dict[str, Any] = {"forms": market.watched(TRIOS).forms, "config": SETTINGS}
+    plain = run(None, source, **arguments)
+    tape = run(None, cache(source, tmp_path / "a.tape"), **arguments)
+    assert len({point.value_micro for point in plain.curve}) > 3
+    assert plain.curve == tape.curve
+
+
+def test_a_trade_of_the_other_token_reaches_a_resting_order_on_a_tape(tmp_path: Path) -> None:
+    form = market.watched(TRIOS).forms[0]
+    leg = form.legs[0]
+
+    def say(event: dict[str, Any], after_ms: int) -> Stamped:
+        now_ms = START_MS + after_ms
+        event |= {"timestamp": str(now_ms)}
+        return Stamped(received_ns=now_ms * 10**6, frame=json.dumps(event).encode())
+
+    trade = {"event_type": "last_trade_price", "asset_id": leg.complement_token_id,
+             "price": "0.65", "size": "7", "side": "BUY"}  # fmt: skip
+    book = _book(leg.token_id, [(4_000, 10**7)], [(6_000, 10**7)], START_MS)
+    source = Listed([say(book, 0), say(trade, 1_000), say(book, 2_000)])
+
+    def rest(books: Any, now_ms: int) -> Any:
+        if now_ms > START_MS:
+            return None
+        return px.LegsSignal(
+            [px.Leg(leg.token_id, "BUY", "0.4", 10, "GTC", tick_size="0.001", fee_rate="0.07")]
+        )
+
+    def bought(data: Any) -> list[int]:
+        return [fill.shares_micro for fill in run(rest, data, forms=[form], config={}).fills]
+
+    assert bought(source) == bought(cache(source, tmp_path / "a.tape")) == [7 * 10**6]
+
+
+def test_a_market_without_a_winner_pays_nobody_on_a_tape_either(tmp_path: Path) -> None:
+    leg = market.watched(TRIOS).forms[0].legs[0]
+    drawn = {"event_type": "market_resolved", "assets_ids": [leg.token_id, leg.complement_token_id],
+             "winning_asset_id": "", "market": "0x00", "timestamp": str(START_MS)}  # fmt: skip
+    source = Listed([Stamped(received_ns=START_MS * 10**6, frame=json.dumps(drawn).encode())])
+    assert [*cache(source, tmp_path / "a.tape").events()] == []

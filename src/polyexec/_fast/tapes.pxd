@@ -33,6 +33,7 @@ cdef class TapePlayer:
     cdef int64_t[13] faults          # by the number of a Fault
     cdef int8_t* watches             # by slot: stop when its book has changed
     cdef list watched                # these slots
+    cdef bint is_watching            # there are any
     cdef int32_t* changed            # slots that one message changed, each once
     cdef Py_ssize_t room
 

@@ -65,6 +65,7 @@ cdef class TapePlayer:
         self.watched = list(slots)
         for slot in self.watched:
             self.watches[<Py_ssize_t>slot] = 1
+        self.is_watching = bool(self.watched)
 
     def load(self, columns):
         """Take the next block, all of its columns; see ``_pure.tapes``."""
@@ -85,7 +86,7 @@ cdef class TapePlayer:
                 return DUE
             self.received_ns = self.received[row]
             kind = self.kinds[row]
-            if kind == TRADE and not self.wants(self.slot_of(row)):
+            if kind == TRADE and not (self.stops_at_touch or self.is_watching):
                 row += 1
                 continue
             if kind != CHANGE and kind != BOOK:

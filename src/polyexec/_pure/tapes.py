@@ -101,8 +101,8 @@ class TapePlayer:
     Attributes
     ----------
     stops_at_touch : bool
-        Stop after every message that changes a book, and at trades, instead of evaluating; see
-        :meth:`watch`.
+        Stop after every message that changes a book, and at every trade, instead of evaluating;
+        see :meth:`watch`.
     finds : list of tuples
         What the latest message has made pay, one tuple for each touched slot that has any.
     touched : tuple of int
@@ -161,6 +161,9 @@ class TapePlayer:
     def watch(self, slots: Sequence[int]) -> None:
         """Stop for the books of these slots as for all with ``stops_at_touch``, and of no others.
 
+        While there are any, every trade stops as well: that of a token without a slot can be one
+        of a market that is watched.
+
         Raises
         ------
         IndexError
@@ -187,13 +190,13 @@ class TapePlayer:
             The block ends within a message.
         """
         until = checked_int64(until_ns)
-        received, _, kinds, _, tokens, *_ = self._columns
+        received, _, kinds, *_ = self._columns
         while self.row < len(kinds):
             row = self.row
             if received[row] >= until:
                 return Stop.DUE
             self.received_ns = received[row]
-            if kinds[row] == Kind.TRADE and not self._wants(self._slot_of(tokens[row])):
+            if kinds[row] == Kind.TRADE and not (self.stops_at_touch or self._watched):
                 self.row += 1
                 continue
             if kinds[row] not in (Kind.CHANGE, Kind.BOOK):

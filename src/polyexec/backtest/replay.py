@@ -95,12 +95,16 @@ class ReplayedMarket:
             min_order_size=from_micro(market.min_order_size_micro),
         )
 
-    def take(self, one: Stamped) -> None:
-        """Apply what was received; resolutions are the runner's."""
+    def take(self, one: Stamped, look: Callable[[], object] = lambda: None) -> None:
+        """Apply what was received, and call ``look`` after each event of it, as a feed does.
+
+        Resolutions are the runner's.
+        """
         if one.kind == "gap":
             for token in one.tokens or tuple(self.keeper.tokens):
                 if token in self.keeper.tokens:
                     self.keeper.void(self.keeper.tokens[token])
+            look()
             return
         events: Iterable[MarketEvent] = (
             decode_frame(one.frame)
@@ -108,9 +112,11 @@ class ReplayedMarket:
             else (() if one.event is None else (one.event,))
         )
         now_ms = one.received_ns // 1_000_000
-        self.keeper.take(
-            events, owner=0, now_s=now_ms / 1000, now_ms=now_ms, received_ns=one.received_ns
-        )
+        for event in events:
+            self.keeper.take(
+                (event,), owner=0, now_s=now_ms / 1000, now_ms=now_ms, received_ns=one.received_ns
+            )
+            look()
 
     def _on_event(self, event: MarketEvent) -> None:
         if isinstance(event, LastTradePrice):

@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -38,6 +39,16 @@ _MS_NS = 1_000_000
 _OPENING_MS = 10_000  # the executor opens before the first event
 _SETTLING_MS = 60_000
 _TOLD_EVERY = 1_000  # events, for who wants to know the progress
+# The wallet of the settings is somebody else's money, and so is the journal in their folder.
+_NOT_OF_A_REPLAY: Final[dict[str, Any]] = {
+    "signer_address": "",
+    "proxy_address": "",
+    "signature_type": None,
+    "chain_id": 137,
+    "executor_mode": "live",
+    "journal_mode": "off",
+    "presign": 0,
+}
 
 Strategy: TypeAlias = Callable[[Books, int], Signal | Iterable[Signal] | None]
 """Called with the books and unix milliseconds whenever a book has changed."""
@@ -79,8 +90,9 @@ def run(
     forms : iterable of Form
         What is evaluated; for a callable, what it may look at and trade.
     config : ExecutorConfig, mapping or None
-        Thresholds, sizes and policies; its key and hosts are not used. As a mapping (settings by
-        name) it can be sent to another process; an ``ExecutorConfig`` holds secrets and cannot.
+        Thresholds, sizes and policies; its key, wallet, hosts, modes and journal are not used. As
+        a mapping (settings by name) it can be sent to another process; an ``ExecutorConfig`` holds
+        secrets and cannot.
     balance : number
         Dollars at the start.
     latency_ms : (int, int) or None
@@ -192,6 +204,7 @@ class _Run:
             api_secret=credentials.secret,
             api_passphrase=credentials.passphrase,
             trading_enabled=True,
+            **_NOT_OF_A_REPLAY,
         )
         self._evaluator = build_evaluator(self.market.table, self._config)
         if self._strategy is None:
@@ -241,9 +254,9 @@ class _Run:
         for one in events:
             self._check_stop()
             await loop.advance(one.received_ns // _MS_NS)
-            self._take(one)
             if self._clock.now_ms >= curve.due_ms:
                 curve.sample(self._clock.now_ms)
+            self._take(one)
             if not self._events % _TOLD_EVERY:
                 advance(_TOLD_EVERY)
         advance(self._events % _TOLD_EVERY)
@@ -306,9 +319,11 @@ class _Run:
             for token in one.tokens:
                 self.market.resolve(token, one.pays_micro)
             return
-        self.market.take(one)
+        self.market.take(one, partial(self._after_event, one.received_ns))
+
+    def _after_event(self, received_ns: int) -> None:
         touched, self._touched = dict.fromkeys(self._touched), []
-        self._look(tuple(touched), one.received_ns)
+        self._look(tuple(touched), received_ns)
 
     def _bid_of(self, token: str) -> int:
         """Return the recorded best bid; of a token that is not followed, by its twin's ask."""

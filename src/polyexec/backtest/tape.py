@@ -23,7 +23,6 @@ from polyexec.core.market_events import (
     LastTradePrice,
     Level,
     MarketEvent,
-    MarketResolved,
     PriceChange,
     PriceChanges,
     TickSizeChange,
@@ -32,7 +31,7 @@ from polyexec.core.market_events import (
     parse_time_ms,
 )
 from polyexec.errors import InputError, UsageError
-from polyexec.numbers import MICRO, PRICE_SCALE
+from polyexec.numbers import PRICE_SCALE
 from polyexec.parsing import parse_tick_e4
 
 __all__ = ["Tape", "cache", "write_tape"]
@@ -400,10 +399,6 @@ class _Writer:
                 )
         elif isinstance(event, LastTradePrice):
             self._trade(received_ns, event)
-        elif isinstance(event, MarketResolved):
-            for asset_id in event.assets_ids or ():
-                pays = MICRO if asset_id == event.winning_asset_id else 0
-                self._pays(received_ns, asset_id, pays)
         elif isinstance(event, Unreadable) and event.is_book_news:
             named = [*event.token_ids, *([_MARKET + event.market] if event.market else [])]
             for one in named or [""]:
