@@ -212,3 +212,27 @@ def test_asking_for_the_fills_of_an_order_does_not_read_those_of_all_others() ->
         assert await venue.fetch_fills(px.OrderId("0x" + "00" * 32)) == ()
 
     Replay().play(play)
+
+
+def test_news_of_one_market_do_not_lay_the_books_of_all_others() -> None:
+    async def play(replay: Replay, executor: px.Executor) -> None:
+        laid: list[str] = []
+        show = replay.market.show
+        replay.market.show = lambda token: (laid.append(token), show(token))  # type: ignore[method-assign,assign,return-value]
+        tokens = [leg.token_id for leg in replay.form.legs]
+        for token in tokens:
+            replay.token = token
+            await replay.book([("0.40", "100")], [("0.45", "50")])
+            await executor.submit(replay.order("BUY", "0.45", 40, "GTC"))
+        assert len(replay.market.our_slots()) == len(tokens) == len({*tokens}) > 1
+        laid.clear()
+        await replay.book([("0.40", "100")], [("0.45", "60")])
+        assert laid == tokens[-1:]
+        assert replay.exchange.snapshot(tokens[-1])["asks"][-1]["size"] == "20"
+        replay.market.take(Stamped(received_ns=replay.clock.now_us * 1000, kind="gap"))
+        replay.market.follow()
+        assert laid[1:] == tokens
+        assert not replay.market.is_ours
+        assert replay.market.our_slots() == []
+
+    Replay().play(play)

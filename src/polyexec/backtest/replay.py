@@ -17,6 +17,7 @@ from polyexec.errors import InputError
 from polyexec.models import Market, TokenId
 from polyexec.numbers import from_e4, from_micro, to_micro, to_price_e4
 from polyexec.paper import PaperExchange
+from polyexec.paper.book import PaperMarket
 from polyexec.paper.latency import LatencyModel
 from polyexec.paper.queueing import FillBounds
 
@@ -59,6 +60,9 @@ class ReplayedMarket:
         self.exchange = exchange
         self._books = exchange.recorded_books(self.show)
         self._governors: dict[str, str] = {}  # by condition: the token whose book is shown
+        self._tell_touched = on_touched
+        self._news: dict[int, None] = {}  # slots whose books are not as they were shown
+        self._our_slots: tuple[int, list[int]] = (-1, [])
         tokens: dict[TokenId, Market] = {}
         for form in forms:
             for leg in form.legs:
@@ -68,8 +72,8 @@ class ReplayedMarket:
         self.keeper = BookKeeper(
             self.table,
             FeedSettings(),
-            on_touched=on_touched,
-            on_wanted=_ask_nobody,
+            on_touched=self._on_touched,
+            on_wanted=self._on_wanted,
             on_event=self._on_event,
         )
         for token, market in tokens.items():
@@ -104,6 +108,7 @@ class ReplayedMarket:
             for token in one.tokens or tuple(self.keeper.tokens):
                 if token in self.keeper.tokens:
                     self.keeper.void(self.keeper.tokens[token])
+                    self._note(self.keeper.tokens[token].slot)
             look()
             return
         events: Iterable[MarketEvent] = (
@@ -117,6 +122,18 @@ class ReplayedMarket:
                 (event,), owner=0, now_s=now_ms / 1000, now_ms=now_ms, received_ns=one.received_ns
             )
             look()
+
+    def _on_touched(self, slot: int) -> None:
+        self._note(slot)
+        self._tell_touched(slot)
+
+    def _on_wanted(self, token: Followed) -> None:
+        # A recording cannot be asked: the book stays void until its next snapshot.
+        self._note(token.slot)
+
+    def _note(self, slot: int) -> None:
+        if self._books.has_ours:
+            self._news[slot] = None
 
     def _on_event(self, event: MarketEvent) -> None:
         if isinstance(event, LastTradePrice):
@@ -139,6 +156,8 @@ class ReplayedMarket:
         self._books[market].trade(
             market.token_ids.index(event.asset_id), side, price_e4, shares_micro
         )
+        for slot in self._slots(market):
+            self._note(slot)
 
     def show(self, token: str) -> None:
         """Lay the recorded book of a token on the exchange; from now on it is its market's.
@@ -171,23 +190,34 @@ class ReplayedMarket:
         """Return whether :meth:`follow` has anything to do: an order rests, or we took shares."""
         return self._books.has_ours
 
-    def follow(self) -> None:
-        """Bring up to date the books that are no longer as recorded, because of us.
+    def follow(self, slots: Iterable[int] = ()) -> None:
+        """Bring up to date the books that have changed and are no longer as recorded.
 
-        To be called after every event while :attr:`is_ours`. The rest is shown when an order
-        arrives.
+        To be called after every event while :attr:`is_ours`; ``slots`` are those whose books have
+        changed without the keeper. The rest is shown when an order arrives.
         """
-        for market in self._books.ours():
-            governor = self._governors.get(market.condition_id)
-            if governor is not None:
-                self.show(governor)
+        self._books.check()
+        news, self._news = {**self._news, **dict.fromkeys(slots)}, {}
+        tokens = self.exchange.engine.tokens
+        for slot in news:
+            market, _ = tokens[self.table.token_id_of(slot)]
+            if self._books.is_ours(market):
+                governor = self._governors.get(market.condition_id)
+                if governor is not None:
+                    self.show(governor)
+                    self._books.is_ours(market)  # not any more, perhaps
 
     def our_slots(self) -> list[int]:
-        """Return the slots of the books that :meth:`follow` looks at."""
-        if not self._books.has_ours:
-            return []
-        tokens = (token for market in self._books.ours() for token in market.token_ids)
-        return [slot for token in tokens if (slot := self.table.slot(token)) >= 0]
+        """Return the slots of the books that :meth:`follow` looks at; the same list while it is."""
+        version, slots = self._our_slots
+        if version != self._books.version:
+            slots = [slot for market in self._books.ours() for slot in self._slots(market)]
+            self._our_slots = (self._books.version, slots)
+        return slots
+
+    def _slots(self, market: PaperMarket) -> list[int]:
+        slots = (self.table.slot(token) for token in market.token_ids)
+        return [slot for slot in slots if slot >= 0]
 
     def resolve(self, token: str, pays_micro: int) -> None:
         """End the market of a token; of one that has ended already, nothing."""
@@ -222,7 +252,3 @@ class ReplayedVenue(InProcessVenue):
             clock=clock,
             latency=latency,
         )
-
-
-def _ask_nobody(token: Followed) -> None:
-    """A recording cannot be asked: the book stays void until its next snapshot."""

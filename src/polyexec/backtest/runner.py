@@ -285,9 +285,13 @@ class _Run:
     ) -> int:
         """Play a block; return how many messages of it were not the player's."""
         curve, at_least_ns, others = self._statement.curve, 0, 0
+        watched: list[int] | None = None
         while True:
             self._check_stop()
-            player.watch(self.market.our_slots())
+            slots = self.market.our_slots()
+            if slots is not watched:
+                player.watch(slots)
+                watched = slots
             due_ns = min(loop.next_due_ns(), curve.due_ms * _MS_NS)
             why = player.play(max(due_ns, at_least_ns))
             if why is TapeStop.END:
@@ -343,7 +347,7 @@ class _Run:
     def _look(self, touched: tuple[int, ...], received_ns: int) -> None:
         """Let resting orders meet the new books, then look for what pays."""
         if self.market.is_ours:
-            self.market.follow()
+            self.market.follow(touched)
         for slot in touched:
             if self._strategy is None:
                 self._submit_finds(self._evaluator.touched(slot, received_ns))

@@ -55,6 +55,8 @@ class RecordedBooks:
         self._books: dict[str, RecordedBook] = {}
         self._ours: dict[str, PaperMarket] = {}
         self._mistake: Exception | None = None
+        self.version = 0
+        """Another one whenever a market has become ours, or is not any more."""
         exchange.watch(self._on_event)
 
     def __getitem__(self, market: PaperMarket) -> "RecordedBook":
@@ -72,9 +74,19 @@ class RecordedBooks:
     def ours(self) -> list[PaperMarket]:
         """Return the markets where what is there is not just what is recorded."""
         self.check()
-        for condition_id in [one for one in self._ours if not self._books[one].is_ours]:
-            del self._ours[condition_id]
+        for market in [*self._ours.values()]:
+            self.is_ours(market)
         return list(self._ours.values())
+
+    def is_ours(self, market: PaperMarket) -> bool:
+        """Return whether a market is one of these."""
+        if market.condition_id not in self._ours:
+            return False
+        if market.pays_micro is None and self._books[market.condition_id].is_ours:
+            return True
+        del self._ours[market.condition_id]
+        self.version += 1
+        return False
 
     def fill_bounds(self) -> Iterator[FillBounds]:
         """Yield what every order of an account that ever rested has traded, and its bounds."""
@@ -104,7 +116,9 @@ class RecordedBooks:
             raise
 
     def _own(self, market: PaperMarket) -> "RecordedBook":
-        self._ours[market.condition_id] = market
+        if market.condition_id not in self._ours:
+            self._ours[market.condition_id] = market
+            self.version += 1
         return self[market]
 
 
