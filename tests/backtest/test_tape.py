@@ -16,6 +16,7 @@ import polyexec as px
 from benchmarks import market
 from polyexec._pure.tapes import COLUMNS, Kind, Stop
 from polyexec.backtest import Tape, cache, run
+from polyexec.backtest.readers import DataApiTrades
 from polyexec.backtest.stream import Coverage, Stamped
 from polyexec.core.market_events import decode_frame
 from polyexec.engine.following import FeedSettings
@@ -261,6 +262,26 @@ def test_is_made_once_and_anew_when_a_file_has_changed(tmp_path: Path) -> None:
     assert len(list(cache(source, path).events())) == 2
     os.utime(path)
     assert [one.name for one in tmp_path.iterdir() if one.suffix == ".part"] == []
+
+
+def test_is_made_anew_for_other_options_and_for_every_file(tmp_path: Path) -> None:
+    files, path = [tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "trades.tape"
+    for number, file in enumerate(files, 1):
+        lines = [f"{START_MS // 1000 + number},{token},0.4,5,BUY" for token in (7, 8)]
+        file.write_text("\n".join(["timestamp,asset,price,size,side", *lines]))
+
+    def tokens_of(*tokens: str) -> list[str]:
+        source = DataApiTrades(files, tokens=tokens or None)
+        return [one.event.asset_id for one in cache(source, path).events() if one.event]  # type: ignore[union-attr]
+
+    assert tokens_of("7") == ["7", "7"]
+    made = path.stat().st_ino, path.stat().st_mtime_ns
+    assert tokens_of("7") == ["7", "7"]
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == made
+    assert tokens_of("8") == ["8", "8"]
+    assert tokens_of() == ["7", "8", "7", "8"]
+    files[1].write_text(files[0].read_text())
+    assert len(tokens_of("7")) == 1  # the same trade, once
 
 
 def test_what_is_no_tape_is_refused_and_a_bad_source_leaves_none(tmp_path: Path) -> None:

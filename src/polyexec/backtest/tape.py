@@ -4,10 +4,11 @@ A tape says what its sources said, in the same order: what could not be read is 
 that cannot be read. It is made once and read many times, a block at a time.
 """
 
+import hashlib
 import json
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -57,7 +58,7 @@ class _About(msgspec.Struct):
     truth: Truth
     coverage: Coverage
     made_of: list[tuple[str, int, int]]
-    """Name, size and time of change of every file."""
+    """Name, size and time of change of every file; of every source its options as a hash."""
     first_ns: int
     last_ns: int
 
@@ -186,8 +187,8 @@ class Tape:
 def cache(source: Source | Iterable[Source], path: Path | str) -> Tape:
     """Return the tape at a path, made of these sources if it is not yet, or no longer.
 
-    A tape is made anew when a file of its sources has another size or time of change, and when its
-    format is an older one.
+    A tape is made anew when a file of its sources has another size or time of change, when they are
+    others or read with other options, and when its format is an older one.
 
     Parameters
     ----------
@@ -280,15 +281,33 @@ def _truth(sources: Sequence[Source]) -> Truth:
 
 
 def _stamps(source: Source) -> Iterator[tuple[str, int, int]]:
-    """Yield what tells that a source's files are the same as before."""
-    path = Path(source.name)
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    found = [file for file in files if file.is_file()]
-    if not found:
-        yield (source.name, 0, 0)
-    for file in found:
-        status = file.stat()
-        yield (str(file), status.st_size, status.st_mtime_ns)
+    """Yield what tells that a source is the same as before: its options, and all its files."""
+    paths: dict[Path, None] = {Path(source.name): None}
+    options = _plain_of(getattr(source, "__dict__", {}), paths)
+    text = json.dumps([type(source).__qualname__, source.name, options], sort_keys=True)
+    yield (hashlib.sha256(text.encode()).hexdigest(), 0, 0)
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                status = file.stat()
+                yield (str(file), status.st_size, status.st_mtime_ns)
+
+
+def _plain_of(value: Any, paths: dict[Path, None]) -> Any:
+    """Return what options say, in an order of their own, and note the paths among them.
+
+    What is neither is the state of a reader, which begins anew at each reading.
+    """
+    if isinstance(value, Path):
+        paths[value] = None
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain_of(one, paths) for key, one in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(str(_plain_of(one, paths)) for one in value)
+    if isinstance(value, list | tuple):
+        return [_plain_of(one, paths) for one in value]
+    return value if isinstance(value, str | int | float | None) else ""
 
 
 class _Writer:
