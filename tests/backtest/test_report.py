@@ -27,13 +27,13 @@ def plain() -> Report:
 
 
 def resolved(hours: float = 10) -> Report:
-    """Return a run whose first whole set resolves so that its first leg pays."""
+    """Return a run whose first whole set resolves so that its first legs pay."""
     first = run(None, Recorded(), forms=forms(), config=SETTINGS)
     tokens = [leg.token_id for leg in first.legs if leg.trade == first.whole[0].number]
     form = next(one for one in forms() if [leg.token_id for leg in one.legs] == tokens)
     pays = dict(zip(tokens, (10**6 * each for each in form.outcomes[0]), strict=True)) if (
         form.outcomes
-    ) else dict.fromkeys(tokens, 0) | {tokens[0]: form.payout * 10**6}  # fmt: skip
+    ) else dict.fromkeys(tokens, 0) | dict.fromkeys(tokens[: form.payout], 10**6)  # fmt: skip
     every_ms = round(hours * 3_600_000 / 2)
     return run(None, Recorded(every_ms=every_ms, pays=pays), forms=forms(), config=SETTINGS)
 
@@ -78,8 +78,8 @@ def test_a_token_that_no_form_names_is_valued_by_its_twin() -> None:
         if not top.best_ask_e4 or now_ms in sent or len(sent) == 2:
             return None
         sent.append(now_ms)
-        # First an order that rests below the asks, then its own counterpart.
-        resting = top.best_bid_e4 - 10
+        # First an order that rests before all bids, then its own counterpart.
+        resting = top.best_bid_e4 + 10
         own = (token, resting) if len(sent) == 1 else (twin, 10_000 - resting)
         leg = px.Leg(own[0], "BUY", px_price(own[1]), **common)
         return px.LegsSignal([leg])

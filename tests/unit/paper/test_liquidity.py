@@ -35,7 +35,9 @@ class Replay:
     def show(self, bids: Levels = (), asks: Levels = (), token: int = 0) -> None:
         self.book.show(token, _scaled(bids), _scaled(asks))
 
-    def order(self, side: str, cents: int, size: int, kind: str = "GTC", token: str = "", **more: str) -> str:
+    def order(
+        self, side: str, cents: int, size: int, kind: str = "GTC", token: str = "", **more: str
+    ) -> str:
         price = f"{cents / 100:.2f}"
         entry = self.trader.limit(token or self.yes, side, price, str(size), kind, **more)
         status, answer = self.trader.post(entry)
