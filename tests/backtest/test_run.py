@@ -109,6 +109,23 @@ def test_decides_at_the_time_of_the_data() -> None:
     assert play().trades[0].time_ms == START_MS == play().first_ms
 
 
+def test_the_whole_report_is_the_same_again_ids_of_orders_included() -> None:
+    token = forms()[0].legs[0].token_id
+
+    def rest(books, now_ms):
+        bid = books.top(token).best_bid_e4
+        terms = {"tick_size": "0.001", "fee_rate": "0.07"}
+        return px.LegsSignal(
+            [px.Leg(token, "BUY", bid / 10_000, 10, "GTC", **terms)] if bid else []
+        )
+
+    def rested():
+        return run(rest, Recorded(rounds=1), forms=forms()[:1], config=CONFIG)
+
+    assert rested().queues
+    assert rested() == rested()
+
+
 def test_the_settings_of_a_live_account_can_be_replayed(tmp_path: Path) -> None:
     live = px.ExecutorConfig(
         private_key="2" * 64,

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -22,6 +23,7 @@ from polyexec.backtest.tape import Block, Tape
 from polyexec.config import ExecutorConfig
 from polyexec.core.forms import Form
 from polyexec.core.opportunities import Found, SignalBuilder
+from polyexec.core.signer import OrderSigner
 from polyexec.engine.engine import build_evaluator
 from polyexec.engine.following import FeedSettings
 from polyexec.errors import InputError
@@ -168,6 +170,21 @@ class _Stopped(Exception):
     """Somebody wants the run to end."""
 
 
+class _Executor(Executor):
+    """An executor whose orders have the same ids in every run with the same key."""
+
+    def __init__(
+        self, config: ExecutorConfig, venue: ReplayedVenue, *, clock: VirtualClock
+    ) -> None:
+        super().__init__(config, venue, clock=clock)
+        salts = random.Random(f"polyexec/salt/{self.address}")  # noqa: S311 - nobody else's orders
+        self._signer = OrderSigner(
+            config.private_key.reveal(),
+            chain_id=config.chain_id,
+            salt=partial(salts.getrandbits, 53),
+        )
+
+
 class _Run:
     """One replay."""
 
@@ -226,7 +243,8 @@ class _Run:
             clock=self._clock,
             latency_ms=self._latency_ms,
         )
-        async with Executor(self._config, venue, clock=self._clock) as self._executor:
+        executor = _Executor(self._config, venue, clock=self._clock)
+        async with executor as self._executor:
             self._statement = Statement(
                 self._exchange.engine,
                 self._account,
