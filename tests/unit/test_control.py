@@ -404,6 +404,17 @@ async def test_a_signal_halts_while_this_thread_is_busy(bot: Bot) -> None:
     assert bot.executor.halted == "SIGUSR1"
 
 
+async def test_a_halt_by_signal_does_not_wait_for_a_reload_that_hangs(bot: Bot) -> None:
+    bot.env["MAX_GROUP_COST"] = "33"
+    os.kill(os.getpid(), signal_module.SIGHUP)  # waits for the loop, which is stuck here
+    os.kill(os.getpid(), signal_module.SIGUSR1)
+    patience = time.monotonic() + 10
+    while bot.executor.halted is None and time.monotonic() < patience:
+        pass
+    assert bot.executor.halted == "SIGUSR1"
+    await until(lambda: bot.executor.config.max_group_cost == 33)
+
+
 async def test_a_terminal_that_is_closed_ends_the_bot(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
