@@ -273,7 +273,11 @@ class GroupKeeper:
             return
         kept.numbers.append(plan.group)
         now_ms = self._clock.time_ms()
-        kept.group.sent(action, plan.legs, plan.batch.order_ids, now_ms=now_ms)
+        try:
+            kept.group.sent(action, plan.legs, plan.batch.order_ids, now_ms=now_ms)
+        except Exception:  # a fault of ours, found before anything was sent
+            self._pipeline.withdraw(plan)
+            raise
         booked: asyncio.Future[None] = self._loop.create_future()
 
         def book(outcome: Outcome) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from polyexec.core.groups import Cancel, Wait
+from polyexec.core.groups import Cancel, LegGroup, Wait
 from polyexec.core.ports import (
     AnswerCallback,
     BalanceSnapshot,
@@ -18,7 +18,7 @@ from polyexec.core.ports import (
     Outcome,
 )
 from polyexec.enums import LegState, OrderType, Side, SkipReason
-from polyexec.errors import NotSentError, OutcomeUnknownError
+from polyexec.errors import InternalError, NotSentError, OutcomeUnknownError
 from polyexec.executor import Executor
 from polyexec.models import OrderId, TokenId
 from polyexec.policies import GroupPolicy
@@ -328,6 +328,23 @@ async def test_the_answer_of_a_follow_up_is_booked_while_the_executor_closes() -
         executor.ledger.check()
         assert executor.ledger.held() == 0
     assert journal.kinds.count("Answered") == 2
+
+
+async def test_a_follow_up_that_a_group_refuses_holds_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: Any, **more: Any) -> None:
+        raise InternalError("priced differently than asked")
+
+    monkeypatch.setattr(LegGroup, "sent", refuse)
+    venue, journal = Half(), MemoryJournal()
+    policy = GroupPolicy("complete")
+    async with Executor(fok(group_policy=policy), venue, journal=journal) as executor:
+        result = await executor.submit(signal())
+        assert executor.ledger.held() == 0
+        assert executor.risk.spent_micro == result.cost_micro
+    assert len(venue.batches) == 1
+    assert journal.kinds[-3:] == ["Intent", "Signed", "Close"]
 
 
 async def test_resting_legs_are_cancelled_when_patience_is_over() -> None:
