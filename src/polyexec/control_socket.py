@@ -74,7 +74,7 @@ class ControlSocket:
             )
         try:
             check_folder(path.parent)
-            self._take(path.with_name(path.name + ".lock"))
+            self._take_lock()
             path.unlink(missing_ok=True)  # of a process that was killed: the lock is ours
             self._server = await asyncio.start_unix_server(
                 self._serve, path=str(path), limit=_LONGEST_LINE
@@ -100,18 +100,30 @@ class ControlSocket:
             self._path.unlink(missing_ok=True)
             self._server = None
         if self._lock_fd >= 0:
+            self._lock_path.unlink(missing_ok=True)
             os.close(self._lock_fd)
             self._lock_fd = -1
 
-    def _take(self, lock: Path) -> None:
-        self._lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"control_socket={str(self._path)!r}: another process listens there; set "
-                "CONTROL_SOCKET to another path"
-            ) from None
+    @property
+    def _lock_path(self) -> Path:
+        return self._path.with_name(self._path.name + ".lock")
+
+    def _take_lock(self) -> None:
+        path = self._lock_path
+        while self._lock_fd < 0:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_file_of(path, fd):  # or another process has removed it meanwhile
+                    self._lock_fd = fd
+            except BlockingIOError:
+                raise ConfigError(
+                    f"control_socket={str(self._path)!r}: another process listens there; set "
+                    "CONTROL_SOCKET to another path"
+                ) from None
+            finally:
+                if self._lock_fd < 0:
+                    os.close(fd)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -181,6 +193,13 @@ def check_folder(folder: Path) -> None:
             f"control_socket: the folder {str(folder)!r} must belong to this user and be closed to "
             f"others: chown it and `chmod 700 {folder}`"
         )
+
+
+def _is_file_of(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 def find_socket(folder: Path) -> Path:

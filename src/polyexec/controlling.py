@@ -1,5 +1,6 @@
 """Opens what a bot is controlled through: the local socket, signals and the switch in Redis."""
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -114,15 +115,19 @@ def _obeying_signals(thread: LoopThread, control: Control) -> Iterator[None]:
         with contextlib.suppress(OSError):  # full: it has enough to do
             writing.send(bytes((number,)))
 
+    async def carry_out(request: Request) -> None:
+        try:
+            told = await control.carry_out(request)
+        except Exception as error:
+            _log.exception("control_signal_failed", extra={"detail": str(error)})
+        else:
+            _log.warning("control_signal", extra={"command": request.command, "told": told})
+
     async def obey() -> None:
-        while received := await thread.loop.sock_recv(reading, 1):
-            request = numbers[received[0]]
-            try:
-                told = await control.carry_out(request)
-            except Exception as error:
-                _log.exception("control_signal_failed", extra={"detail": str(error)})
-            else:
-                _log.warning("control_signal", extra={"command": request.command, "told": told})
+        # Each on its own: a reload waits for the bot's loop, and a halt must not wait for that.
+        async with asyncio.TaskGroup() as group:
+            while received := await thread.loop.sock_recv(reading, 1):
+                group.create_task(carry_out(numbers[received[0]]))
 
     end = thread.start(obey())
     before = {number: signal_module.signal(number, handle) for number in numbers}

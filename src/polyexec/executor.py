@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -23,11 +22,13 @@ from polyexec.core.groups import LegGroup
 from polyexec.core.ledger import COLLATERAL, Ledger
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import (
+    AnswerCallback,
     BalanceSnapshot,
     Clock,
     Fill,
     GuardedVenue,
     Journal,
+    OrderBatch,
     Outcome,
     Venue,
 )
@@ -266,9 +267,18 @@ class BaseExecutor(Observed, Switched):
     def set_trading_enabled(self, flag: bool) -> bool:
         """Set the trading switch; switched on, groups of an earlier run go on. See ``Switched``."""
         is_done = super().set_trading_enabled(flag)
-        if flag and self._keeper is not None and self._loop is not None and not self._closed:
-            self._loop.call_soon_threadsafe(self._keeper.resume)
+        if flag:
+            self._go_on()
         return is_done
+
+    def resume(self, *, source: str = "") -> None:
+        """End the halt of one source; after the last, groups of an earlier run go on."""
+        super().resume(source=source)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._keeper is not None and self._loop is not None and not self._closed:
+            self._loop.call_soon_threadsafe(self._keeper.resume)
 
     def retune(self, config: ExecutorConfig) -> None:
         """Go on with other limits, sizes and thresholds, from the next signal.
@@ -379,6 +389,22 @@ class BaseExecutor(Observed, Switched):
         written_ns = time.perf_counter_ns()
         pipeline.sent(plan)
 
+    def _post_more(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
+        """Post a follow-up, or an order again. :meth:`drain` waits for the answer."""
+        answered = threading.Lock()
+
+        def on_first(outcome: Outcome) -> None:
+            if not answered.acquire(blocking=False):
+                _log.error("second_outcome", extra={"orders": batch.order_ids})
+                return
+            try:
+                on_outcome(outcome)
+            finally:
+                self._count_waiting(-1)
+
+        self._count_waiting(+1)
+        self._door.post(self.venue, batch, on_first)
+
     def _on_answer(self, order_ids: Sequence[OrderId], started_ns: int) -> None:
         if self._listener is not None:
             self._listener.answered(order_ids, started_ns)
@@ -474,7 +500,7 @@ class BaseExecutor(Observed, Switched):
             risk=self._risk,
             clock=self._clock,
             policy=config.group_policy,
-            post=partial(self._door.post, self._venue),
+            post=self._post_more,
             publish=self._groups.publish,
             on_answer=self._on_answer,
             tickets=restored.tickets,
@@ -486,7 +512,7 @@ class BaseExecutor(Observed, Switched):
             pipeline=self._pipeline,
             tracker=self._tracker,
             clock=self._clock,
-            post=partial(self._door.post, self._venue),
+            post=self._post_more,
             interval_s=config.follow_interval_s,
         )
         self._tasks = [
@@ -518,8 +544,9 @@ class BaseExecutor(Observed, Switched):
         self.set_trading_enabled(False)
         for task in self._tasks:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(ended, Exception):  # of before; what is open is closed all the same
+                _log.error("task_failed", exc_info=ended)
         self._skip_queue()
         if self._keeper is not None:
             await self._keeper.close()

@@ -273,22 +273,38 @@ class GroupKeeper:
             return
         kept.numbers.append(plan.group)
         now_ms = self._clock.time_ms()
-        kept.group.sent(action, plan.legs, plan.batch.order_ids, now_ms=now_ms)
-        answer: asyncio.Future[Outcome] = self._loop.create_future()
+        try:
+            kept.group.sent(action, plan.legs, plan.batch.order_ids, now_ms=now_ms)
+        except Exception:  # a fault of ours, found before anything was sent
+            self._pipeline.withdraw(plan)
+            raise
+        booked: asyncio.Future[None] = self._loop.create_future()
+
+        def book(outcome: Outcome) -> None:
+            try:
+                self._book_follow_up(kept, plan, outcome)
+            except Exception as error:
+                booked.set_exception(error)
+            else:
+                booked.set_result(None)
 
         def on_outcome(outcome: Outcome) -> None:
-            self._loop.call_soon_threadsafe(answer.set_result, outcome)
+            self._loop.call_soon_threadsafe(book, outcome)
 
-        started_ns = plan.started_ns
         self._post(plan.batch, on_outcome)
         self._pipeline.sent(plan)
         # The orders exist, whoever stops waiting for them: their answer is booked in any case.
-        outcome = await asyncio.shield(answer)
-        result = self._pipeline.finish(plan, outcome, written_ns=started_ns)
-        self._answered(plan.batch.order_ids, started_ns)
+        await asyncio.shield(booked)
+
+    def _book_follow_up(self, kept: _Kept, plan: Plan, outcome: Outcome) -> None:
+        """Take in the answer to a follow-up."""
+        result = self._pipeline.finish(plan, outcome, written_ns=plan.started_ns)
+        self._answered(plan.batch.order_ids, plan.started_ns)
         kept.follow_ups += result.legs
         self._track(kept, plan, result)
         _hear(kept.group, result.legs)
+        if self._closed:  # nobody acts on it any more
+            self._publish(self._reported(kept))
 
     async def _learn_positions(self, send: Send) -> None:
         """Ask for what is to be sold: bought shares are ours to sell once a balance has them."""

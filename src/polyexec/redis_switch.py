@@ -137,18 +137,23 @@ class RedisSwitch:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 # Not GET: a key that somebody filled with gigabytes is not brought here.
-                value = await self._client.getrange(self._settings.key, 0, _LONGEST)
+                value = bytes(await self._client.getrange(self._settings.key, 0, _LONGEST))
         except (RedisError, OSError, TimeoutError) as error:
             self._lost(type(error).__name__)
             return
+        except Exception as error:  # a server that talks nonsense must not end the switch
+            _log.exception("control_redis_failed")
+            self._lost(type(error).__name__)
+            return
         self.state.reads += 1
+        if value:
+            self._take(value)
         if self.state.is_lost:
             self.state.is_lost = False
             self._alarm(logging.WARNING, "control_redis_back", "Redis answers again")
+            # Last: what the key says by now may be a halt, and nothing may be sent in between.
             for executor in self._executors:
                 executor.resume(source=_LOSS_SOURCE)
-        if value:
-            self._take(bytes(value))
 
     def _take(self, raw: bytes) -> None:
         """Apply a value; one that was applied before is left alone."""
@@ -221,16 +226,16 @@ def _word(raw: bytes) -> str | None:
 
 
 def _url(values: Mapping[str, str]) -> str:
-
     url = values.get("REDIS_URL", "")
     if url:
         return url
-    host = values.get("REDIS_HOST", "127.0.0.1")
+    is_tls = parse_bool(values.get("REDIS_TLS", "") or "false", "REDIS_TLS")
+    host = values.get("REDIS_HOST", "") or "127.0.0.1"
     port = parse_int(values.get("REDIS_PORT", "6379"), "REDIS_PORT")
     number = parse_int(values.get("REDIS_DB", "0"), "REDIS_DB")
     user, password = values.get("REDIS_USERNAME", ""), values.get("REDIS_PASSWORD", "")
     login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else ""
-    return f"redis://{login}{host}:{port}/{number}"
+    return f"redis{'s' if is_tls else ''}://{login}{host}:{port}/{number}"
 
 
 def _client(url: Secret) -> Any:

@@ -274,13 +274,28 @@ async def test_two_bots_do_not_share_a_socket(bot: Bot) -> None:
     assert (await bot.one("status"))["trading"] is True
 
 
+async def test_nothing_is_left_of_a_bot_that_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "bot.sock"
+    given = config(control_socket=str(path))
+    async with px.Executor(given, ScriptedVenue()) as executor:
+        accounts = {"main": Account(executor)}
+        for _ in range(2):
+            async with open_control(given, accounts):
+                assert path.exists()
+                with pytest.raises(ConfigError, match="another process listens"):
+                    async with open_control(given, accounts):
+                        pass
+                assert path.exists()
+            assert list(path.parent.iterdir()) == []
+
+
 async def test_the_socket_of_a_killed_bot_is_taken_over(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(folder / "bot.sock"))
     await opened(folder / "bot.sock")
-    assert names(folder) == ["bot.sock.lock"]
+    assert names(folder) == []
 
 
 @pytest.mark.parametrize(
@@ -402,6 +417,17 @@ async def test_a_signal_halts_while_this_thread_is_busy(bot: Bot) -> None:
     while bot.executor.halted is None and time.monotonic() < patience:
         pass  # no await: the loop is stuck here
     assert bot.executor.halted == "SIGUSR1"
+
+
+async def test_a_halt_by_signal_does_not_wait_for_a_reload_that_hangs(bot: Bot) -> None:
+    bot.env["MAX_GROUP_COST"] = "33"
+    os.kill(os.getpid(), signal_module.SIGHUP)  # waits for the loop, which is stuck here
+    os.kill(os.getpid(), signal_module.SIGUSR1)
+    patience = time.monotonic() + 10
+    while bot.executor.halted is None and time.monotonic() < patience:
+        pass
+    assert bot.executor.halted == "SIGUSR1"
+    await until(lambda: bot.executor.config.max_group_cost == 33)
 
 
 async def test_a_terminal_that_is_closed_ends_the_bot(

@@ -25,6 +25,7 @@ from polyexec.models import TokenId, TopOfBook
 from polyexec.results import TradeResult
 from polyexec.signals import LegsSignal
 from tests.unit.core.support import FakeClock, leg, signal
+from tests.unit.journals import MemoryJournal
 from tests.unit.venues import ScriptedVenue, all_live, all_matched
 
 KEY = "0x" + "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"
@@ -545,3 +546,16 @@ async def test_an_unreadable_answer_is_unknown_and_not_failed(
     result = await executor.submit(signal())
     assert len(result.unknown_orders) == 3
     assert result.failed_orders == ()
+
+
+async def test_a_task_that_has_failed_keeps_nothing_from_being_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    venue, journal = ScriptedVenue(), MemoryJournal()
+    executor = Executor(config(follow_interval_s=0.001), venue, journal=journal)
+    async with executor:
+        executor._keeper.observe_positions = lambda: 1 / 0  # type: ignore
+        await until(lambda: any(task.done() for task in executor._tasks))
+    assert venue.log[-1] == "close"
+    assert journal.closed
+    assert "task_failed" in caplog.text

@@ -1,15 +1,24 @@
 """Half a group: completed, given back, or reported; and the limits outside the strategy."""
 
+import asyncio
 import json
 from typing import Any
 
 import msgspec
 import pytest
 
-from polyexec.core.groups import Cancel, Wait
-from polyexec.core.ports import BalanceSnapshot, Fill, NoAnswer, OrderBatch, OrderStatus, Outcome
+from polyexec.core.groups import Cancel, LegGroup, Wait
+from polyexec.core.ports import (
+    AnswerCallback,
+    BalanceSnapshot,
+    Fill,
+    NoAnswer,
+    OrderBatch,
+    OrderStatus,
+    Outcome,
+)
 from polyexec.enums import LegState, OrderType, Side, SkipReason
-from polyexec.errors import NotSentError, OutcomeUnknownError
+from polyexec.errors import InternalError, NotSentError, OutcomeUnknownError
 from polyexec.executor import Executor
 from polyexec.models import OrderId, TokenId
 from polyexec.policies import GroupPolicy
@@ -276,6 +285,66 @@ async def test_follow_ups_are_not_sent_while_disabled_or_halted(how: str) -> Non
     assert len(venue.batches) == 1
     assert result.follow_ups == ()
     assert result.at_risk_micro == 3_000_000
+
+
+class HoldsFollowUps(Half):
+    """Leaves follow-ups without an answer until :meth:`settle`."""
+
+    def post_orders(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
+        if self.batches:
+            self.answer = None
+        super().post_orders(batch, on_outcome)
+
+
+async def test_a_drain_waits_for_the_answers_of_follow_ups() -> None:
+    venue = HoldsFollowUps()
+    policy = GroupPolicy("complete", order_type="GTC")
+    async with Executor(fok(group_policy=policy), venue) as executor:
+        executor.submit(signal())
+        await until(lambda: venue.waiting)
+        executor.halt("stop")
+        draining = asyncio.create_task(executor.drain())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        # What is cancelled now would miss an order that comes to rest afterwards.
+        assert not draining.done()
+        venue.settle(all_live)
+        await draining
+
+
+async def test_the_answer_of_a_follow_up_is_booked_while_the_executor_closes() -> None:
+    venue, journal = HoldsFollowUps(), MemoryJournal()
+    executor = Executor(fok(group_policy=GroupPolicy("complete")), venue, journal=journal)
+    async with executor:
+        executor.submit(signal())
+        await until(lambda: venue.waiting)
+        closing = asyncio.create_task(executor.close())
+        await until(lambda: not executor.trading_enabled)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not closing.done()
+        venue.settle(all_matched)
+        await closing
+        executor.ledger.check()
+        assert executor.ledger.held() == 0
+    assert journal.kinds.count("Answered") == 2
+
+
+async def test_a_follow_up_that_a_group_refuses_holds_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: Any, **more: Any) -> None:
+        raise InternalError("priced differently than asked")
+
+    monkeypatch.setattr(LegGroup, "sent", refuse)
+    venue, journal = Half(), MemoryJournal()
+    policy = GroupPolicy("complete")
+    async with Executor(fok(group_policy=policy), venue, journal=journal) as executor:
+        result = await executor.submit(signal())
+        assert executor.ledger.held() == 0
+        assert executor.risk.spent_micro == result.cost_micro
+    assert len(venue.batches) == 1
+    assert journal.kinds[-3:] == ["Intent", "Signed", "Close"]
 
 
 async def test_resting_legs_are_cancelled_when_patience_is_over() -> None:

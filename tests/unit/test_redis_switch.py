@@ -225,6 +225,48 @@ async def test_a_halt_from_before_the_loss_is_still_one_after_it(server: Server)
         assert one.executor.halted == "redis: halt"
 
 
+async def test_a_halt_that_was_said_during_the_loss_leaves_no_gap(server: Server) -> None:
+    async with watching(server, REDIS_CONTROL_ON_LOSS="halt") as one:
+        server.stop()
+        await one.switch.look()
+        server.start()
+        server.say("halt: bad news")
+        opened: list[str] = []
+        door = one.executor._door
+        one.executor._door = WatchedDoor(door, opened)  # type: ignore[assignment]
+        await one.switch.look()
+        assert one.executor.halted == "redis: bad news"
+        assert opened == []
+
+
+class WatchedDoor:
+    """Notes when it is opened."""
+
+    def __init__(self, door: Any, opened: list[str]) -> None:
+        self._door = door
+        self._opened = opened
+
+    def open(self) -> None:
+        self._opened.append("open")
+        self._door.open()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._door, name)
+
+
+async def test_an_answer_of_another_kind_is_a_loss_and_no_end_of_the_switch(
+    server: Server,
+) -> None:
+    # As with `?decode_responses=True` in the address: text instead of bytes.
+    async with watching(
+        server, REDIS_URL=f"redis://:pa%3Ass%40word@127.0.0.1:{server.port}?decode_responses=True"
+    ) as one:
+        server.say("halt")
+        await one.switch.look()
+        assert one.switch.state.is_lost
+        assert one.alarms == ["Redis cannot be asked (TypeError); what it said last holds"]
+
+
 async def test_a_wrong_password_is_a_loss_and_is_not_shown(server: Server) -> None:
     async with watching(server, REDIS_PASSWORD="secret-word") as one:
         await one.switch.look()
@@ -284,6 +326,9 @@ def test_the_address_is_made_of_the_variables_and_never_shown() -> None:
     assert made is not None
     assert made.url.reveal() == "redis://:a%2Fb@h:7/2"
     assert "a%2Fb" not in repr(made)
+    encrypted = settings(REDIS_HOST="h", REDIS_TLS="yes", REDIS_CONTROL_KEY="k")
+    assert encrypted is not None
+    assert encrypted.url.reveal() == "rediss://h:6379/0"
     named = settings(REDIS_URL="rediss://u:p@h/1", REDIS_CONTROL_KEY="k")
     assert named is not None
     assert named.url.reveal() == "rediss://u:p@h/1"
@@ -294,6 +339,7 @@ def test_the_address_is_made_of_the_variables_and_never_shown() -> None:
     [
         ("REDIS_PORT", "x"),
         ("REDIS_DB", "one"),
+        ("REDIS_TLS", "perhaps"),
         ("REDIS_CONTROL_POLL_MS", "1"),
         ("REDIS_CONTROL_POLL_MS", "soon"),
         ("REDIS_CONTROL_ON_LOSS", "panic"),

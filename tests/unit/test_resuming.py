@@ -1,5 +1,6 @@
 """A process that dies with half a group, and what the next one makes of it."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -140,6 +141,23 @@ async def test_the_end_of_a_resumed_group_is_told_with_all_of_its_orders() -> No
     assert last.signal.strategy == Strategy.POLYMARKET_COMPLEMENT_BUY  # type: ignore[union-attr]
     # 10 sets pay 10; bought for 0.30, and at the caps 0.32 and 0.22
     assert last.final_pnl_micro == 10_000_000 - 8_400_000
+
+
+async def test_a_resumed_group_waits_for_the_end_of_a_halt() -> None:
+    records, batches = await whole_run()
+    cut = next(i for i, record in enumerate(records) if isinstance(record, Intent) and i)
+    venue, journal = Settling(batches[:1]), MemoryJournal(records[:cut])
+    again = Executor(fok(group_policy=COMPLETE, **QUICK), venue, journal=journal)
+    again.halt("not yet", source="redis")
+    again.halt("nor now", source="person")
+    async with again:
+        for source in ("redis", "person"):
+            for _ in range(20):  # long enough to use up its attempts
+                await asyncio.sleep(0)
+            assert (len(venue.batches), open_groups(journal.records)) == (1, 1)
+            again.resume(source=source)
+        await until(lambda: open_groups(journal.records) == 0)
+    assert bought(venue) == dict.fromkeys("123", 10_000_000)
 
 
 async def test_attempts_of_an_earlier_run_are_used_up() -> None:

@@ -61,6 +61,17 @@ async def test_a_switch_thrown_after_the_checks_holds_the_post_back(
     assert venue.batches == []
 
 
+async def test_what_was_held_back_costs_the_next_run_nothing() -> None:
+    journal = ThrowsASwitch(lambda: executor.halt("stop"))
+    executor = Executor(config(), ScriptedVenue(all_matched), journal=journal)
+    async with executor:
+        assert (await executor.submit(signal())).skipped is SkipReason.HALTED
+    kept = MemoryJournal(journal.records)
+    async with Executor(config(), ScriptedVenue(all_matched), journal=kept) as again:
+        assert (again.risk.spent_micro, again.risk.exposure_micro) == (0, 0)
+        assert (await again.submit(signal())).success
+
+
 async def test_after_a_halt_and_its_end_trading_goes_on() -> None:
     venue = ScriptedVenue(all_matched)
     async with Executor(config(), venue) as executor:

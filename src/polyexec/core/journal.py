@@ -201,7 +201,10 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=7):
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=8):
-    """Nobody needs this group any more; a compaction drops it."""
+    """Nobody needs this group any more; a compaction drops it.
+
+    Straight after SIGNED it says that the group was held back before its POST: it cost nothing.
+    """
 
     group: int
     at_ms: int
@@ -401,6 +404,8 @@ class Replay:
             return False
         for order_id in known.order_ids:
             del self._by_order[order_id]
+        if known.is_withdrawn:
+            return True
         ends: dict[OrderId | None, Release] = {
             end.order_id: end for end in known.records if type(end) is Release
         }
@@ -434,6 +439,11 @@ class _Known:
     def append(self, record: Record) -> bool:
         self.records.append(record)
         return True
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Nothing came after its signatures: it was held back before its POST."""
+        return all(type(kept) in (Intent, Signed) for kept in self.records)
 
     def has(self, kind: type[_OfOrder], order_id: OrderId) -> bool:
         return any(isinstance(kept, kind) and kept.order_id == order_id for kept in self.records)

@@ -185,8 +185,8 @@ class Pipeline:
 
     @property
     def is_enabled(self) -> bool:
-        """The trading switch."""
-        return self._gate.enabled
+        """The trading switch is on, and nothing is halted."""
+        return self._gate.enabled and (self._risk is None or self._risk.halted is None)
 
     def follow_up(self, legs: LegsSignal, of: FollowUp | None = None) -> Plan | TradeResult:
         """Do the same for legs that a group needs because others of it have traded.

@@ -120,7 +120,9 @@ def read_preamble(data: bytes) -> tuple[FileInfo, Place]:
     end = _FILE_HEAD.size + length
     if version not in READABLE:
         raise DamageError(
-            8, f"format version {version}, but this polyexec reads {READABLE[0]} to {VERSION}"
+            8,
+            f"format version {version}, but this polyexec reads {READABLE[0]} to {VERSION}: "
+            "install the version of polyexec that wrote it",
         )
     if len(data) < end + 4 or crc32c(data[:end]) != _u32(data, end):
         raise DamageError(0, "the file header does not match its checksum")

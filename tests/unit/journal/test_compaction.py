@@ -208,6 +208,22 @@ def test_a_journal_of_the_last_version_is_read_and_written_anew(
     assert again.spent == journal.recovered.spent
 
 
+def test_a_journal_of_a_newer_version_is_refused_and_not_changed(folder: Path) -> None:
+    journal = open_one(folder)
+    for record in life(1):
+        write(journal, record)
+    journal.close()
+    path = folder / "journal.wal"
+    data = path.read_bytes()
+    newer = data[:8] + bytes([frames.VERSION + 1]) + data[9:]
+    path.write_bytes(newer)
+    with pytest.raises(JournalError, match=r"install the version .* Nothing was changed"):
+        open_one(folder)
+    assert path.read_bytes() == newer
+    path.write_bytes(data)
+    open_one(folder).close()
+
+
 def test_a_full_disk_leaves_a_journal_of_the_last_version_as_it_was(
     opened: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

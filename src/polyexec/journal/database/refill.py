@@ -11,7 +11,17 @@ from typing import Final
 
 import msgspec
 
-from polyexec.core.journal import Ack, Answered, Intent, Record, Sent, Signed, Trade
+from polyexec.core.journal import (
+    Ack,
+    Answered,
+    Close,
+    Intent,
+    Record,
+    Release,
+    Sent,
+    Signed,
+    Trade,
+)
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.profit import cost_of
 from polyexec.core.tracking import FeeRule, OrderUpdate, total_fee_bound
@@ -41,7 +51,7 @@ _NO_ANSWER: Final = LegOutcome(state=LegState.UNKNOWN, error="no answer in the j
 class _Group:
     """What the journal says of one group."""
 
-    __slots__ = ("acks", "answered", "intent", "sent_ms", "signed", "trades")
+    __slots__ = ("acks", "answered", "has_ended", "intent", "sent_ms", "signed", "trades")
 
     def __init__(self, intent: Intent) -> None:
         self.intent = intent
@@ -50,6 +60,13 @@ class _Group:
         self.answered: Answered | None = None
         self.trades: dict[OrderId, Trade] = {}
         self.acks: dict[OrderId, Ack] = {}
+        self.has_ended = False
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Nothing is said of its POST: a group that was closed like that was held back."""
+        is_sent = self.sent_ms or self.answered or self.trades
+        return not (is_sent or self.acks or self.has_ended)
 
 
 def journal_rows(path: Path, account: str) -> Iterator[Rows]:
@@ -99,6 +116,10 @@ def _add(record: Record, groups: dict[int, _Group], of_order: dict[OrderId, _Gro
             of_order[record.order_id].trades[record.order_id] = record
         case Ack() if record.order_id in of_order:
             of_order[record.order_id].acks[record.order_id] = record
+        case Release() if record.order_id in of_order:
+            of_order[record.order_id].has_ended = True
+        case Close() if record.group in groups and groups[record.group].is_withdrawn:
+            del groups[record.group]
         case _:
             pass  # how a reservation ended is the ledger's matter
 

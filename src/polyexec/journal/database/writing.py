@@ -261,7 +261,12 @@ class Writer:
                 self._spill.drop_oldest()
         elif self._asked < self._missed and not self._queue:  # what is new comes first
             missed = self._missed
-            if self._wrote_all(self._refill()):
+            try:
+                is_done = self._wrote_all(self._refill())
+            except Exception:  # a bug: it costs what was missed, not what is new
+                _log.exception("store_not_refilled")
+                is_done = True
+            if is_done:
                 self._asked = missed
 
     def _wrote_all(self, parts: Iterable[Rows]) -> bool:

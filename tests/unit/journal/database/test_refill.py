@@ -4,16 +4,27 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from polyexec.core.journal import Ack, Answered, Record, Sent, Signed
+from polyexec.core.journal import Ack, Answered, Close, Record, Sent, Signed
 from polyexec.enums import LegState
 from polyexec.journal.database import store as store_module
 from polyexec.journal.database.refill import journal_rows
 from polyexec.journal.database.store import TradeStore
 from tests.unit.journal.database.support import ACCOUNT, result, store
 from tests.unit.journal.database.test_store import Blocked
-from tests.unit.journal.support import NOW, fill, ids, intent, life, open_one, trade, write
+from tests.unit.journal.support import (
+    NOW,
+    fill,
+    ids,
+    intent,
+    life,
+    open_one,
+    release,
+    trade,
+    write,
+)
 
 
 @pytest.fixture
@@ -65,6 +76,24 @@ def test_a_group_without_answer_is_unknown_and_one_that_was_not_signed_is_no_row
         (row,) = opened.reader.trades()
     running.close()
     assert (row.failure_type, row.finished_ms) == ("unknown", NOW + 1)
+
+
+def test_a_group_that_was_held_back_is_no_row(folder: Path, tmp_path: Path) -> None:
+    signed = Signed(group=1, order_ids=ids(1), body=b"[]")
+    # Held back before its POST; and one that an earlier run may have sent, and found absent.
+    absent = []
+    for index, order_id in enumerate(ids(2)):
+        end = release(order_id, index=index)
+        absent.append(msgspec.structs.replace(end, spent_micro=0, released_micro=end.spent_micro))
+    journal = journal_of(
+        folder,
+        *(intent(1), signed, Close(group=1, at_ms=NOW)),
+        *(intent(2), Signed(group=2, order_ids=ids(2), body=b"[]"), *absent),
+        Close(group=2, at_ms=NOW + 1),
+    )
+    with opened_on(journal, tmp_path) as opened:
+        assert opened.catch_up()
+        assert [row.trade_id for row in opened.reader.trades()] == [ids(2)[0]]
 
 
 def test_what_a_person_decided_and_what_failed_to_settle(folder: Path, tmp_path: Path) -> None:
@@ -141,6 +170,20 @@ def test_dropped_events_come_back_from_the_journal_when_there_is_room_again(
         assert opened.catch_up()
     keys: set[Any] = {row[0] for rows in database.rows for row in rows["polyexec_trades"]}
     assert ids(1)[0] in keys
+
+
+def test_a_journal_that_cannot_be_made_into_rows_holds_nothing_else_up(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(path: Path, account: str) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(store_module, "journal_rows", breaks)
+    with opened_on(journal_of(folder, *life(1)), tmp_path) as opened:
+        opened.put_result(result(1))
+        assert opened.catch_up()
+        assert (opened.failure, opened.counts.outages) == ("", 0)
+        assert len(opened.reader.trades()) == 1
 
 
 def test_a_stale_answer_in_the_journal_does_not_undo_what_is_known(
