@@ -1,6 +1,8 @@
 """A replay runs the live code: same digest, real fills, clear refusals."""
 
 import ast
+import asyncio
+import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -105,3 +107,35 @@ def test_nothing_here_prices_sizes_gates_or_keeps_a_ledger_of_its_own() -> None:
 
 def test_decides_at_the_time_of_the_data() -> None:
     assert play().trades[0].time_ms == START_MS == play().first_ms
+
+
+def test_runs_in_a_notebook_too_where_a_loop_runs_already() -> None:
+    async def cell() -> str:
+        return play().digest
+
+    assert asyncio.run(cell()) == play().digest
+
+
+@pytest.mark.parametrize("where", ["here", "notebook"])
+def test_control_c_gives_a_partial_report_that_says_so(where: str) -> None:
+    seen: list[int] = []
+
+    def interrupt(books, now_ms):
+        seen.append(now_ms)
+        if len(seen) == 40:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    def whole():
+        return run(interrupt, Recorded(rounds=50), forms=forms(), config=CONFIG)
+
+    async def cell():
+        return whole()
+
+    if where == "here":
+        report = whole()
+    else:
+        loop = asyncio.new_event_loop()  # without asyncio's own way with Ctrl-C
+        report = loop.run_until_complete(cell())
+        loop.close()
+    assert report.is_cancelled
+    assert 40 <= len(seen) < 160 * 50

@@ -18,7 +18,7 @@ LINK = re.compile(r"(?<!`)\[[^\]\n]+\]\(<?(?P<target>[^)\s>]+)>?\)")
 BARE = re.compile(r"https?://[^\s)\"'`>|]+")
 
 # Hosts that prose may send a reader to. The exchange's own are names in examples, not links.
-OUTSIDE = {"polyexec.readthedocs.io", "www.freedesktop.org"}
+OUTSIDE = {"magicstack.github.io", "polyexec.readthedocs.io", "www.freedesktop.org"}
 
 
 def prose(page: Path) -> str:

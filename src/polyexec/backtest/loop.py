@@ -1,9 +1,11 @@
 """Time that only moves when everybody waits: a clock, and the event loop that turns it."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
 
 __all__ = ["DeadlockError", "VirtualClock", "VirtualLoop", "run_virtual"]
 
@@ -120,6 +122,31 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 def run_virtual(clock: VirtualClock, main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on a loop of its own; takes no time but that of computing."""
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(clock)) as runner:
-        return runner.run(main)
+    """Run a coroutine to its end on a loop of its own; takes no time but that of computing.
+
+    Where a loop runs already, as in a notebook, it runs in a thread, and this one waits for it.
+    """
+    running: list[asyncio.Task[T]] = []
+
+    async def entered() -> T:
+        running.append(cast("asyncio.Task[T]", asyncio.current_task()))
+        return await main
+
+    def run() -> T:
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(clock)) as runner:
+            return runner.run(entered())
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run()
+    with ThreadPoolExecutor(1, "polyexec-backtest") as thread:
+        ends = thread.submit(run)
+        try:
+            return ends.result()
+        except KeyboardInterrupt:
+            # It is this thread that is interrupted, and the other one that has to end.
+            with contextlib.suppress(RuntimeError):  # it ended a moment ago
+                for task in running:
+                    task.get_loop().call_soon_threadsafe(task.cancel)
+            return ends.result()
