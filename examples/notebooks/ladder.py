@@ -26,7 +26,7 @@ def token_id(text: str) -> px.TokenId:
     return px.TokenId(str(int.from_bytes(hashlib.sha256(text.encode()).digest())))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class RangeMarket:
     """One market on where the price ends: at or above ``lower``, below ``upper``."""
 
@@ -111,8 +111,9 @@ def _events(seconds: int, rng: random.Random) -> Iterator[tuple[int, dict[str, A
     for second in range(seconds):
         jump = rng.gauss(0, 400) if rng.random() < 0.02 else 0.0
         spots.append(spots[-1] + rng.gauss(0, 6) + jump)
-        now_ms = START_MS + 1000 * second
-        for number, market in enumerate(MARKETS):
+        moments = sorted((rng.randrange(1000), market) for market in MARKETS)
+        for offset_ms, market in moments:
+            now_ms = START_MS + 1000 * second + offset_ms
             seen = spots[max(0, len(spots) - 1 - market.lag_s)]
             middle = round(100 * market.fair(seen))
             bid, ask = max(1, middle - 1), min(99, middle + 1)
@@ -120,8 +121,8 @@ def _events(seconds: int, rng: random.Random) -> Iterator[tuple[int, dict[str, A
                 continue  # nothing new
             shown[market.slug] = bid, ask
             sizes = [rng.randint(10, 120) for _ in range(4)]
-            for event in _books(market, bid, ask, sizes, now_ms + number):
-                yield now_ms + number + RECEIVED_AFTER_MS, event
+            for event in _books(market, bid, ask, sizes, now_ms):
+                yield now_ms + RECEIVED_AFTER_MS, event
     end_ms = START_MS + 1000 * seconds
     for market in MARKETS:
         won = market.pays(spots[-1])
