@@ -58,7 +58,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     gaps: int = 0
     """Times that books became void: a lost connection, lines that were not written, a hole."""
     first_ns: int | None = None
-    """Unix time of the first record, as :attr:`last_ns`; None: there is none."""
+    """Unix time of the first record, as ``last_ns``; None: there is none."""
     last_ns: int | None = None
     hours: tuple[str, ...] = ()
     """With a record or a file of their own, ``2026-04-14T08`` in UTC."""

@@ -164,7 +164,7 @@ _BUCKETS: Final = (
 
 
 class Metrics:
-    """Counts results and collects the rest; give :attr:`registry` to whatever exposes it.
+    """Counts results and collects the rest; give ``registry`` to whatever exposes it.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ _LONGEST_VALUE: Final = 400
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to tell, in any text: whoever sends it makes it :func:`tidy` and escapes it."""
+    """One thing to tell, in any text: whoever sends it makes it ``tidy`` and escapes it."""
 
     kind: NoticeKind
     title: str

@@ -195,7 +195,7 @@ def test_a_mistake_of_ours_ends_the_replay(
     assert replay.order("BUY", 42, 30)  # the order does not suffer
     with pytest.raises(InternalError, match="recorded books"):
         replay.books.ours()
-    assert "watcher failed" in caplog.text
+    assert "paper_watcher_failed" in caplog.text
 
 
 def test_house_orders_are_forgotten_when_they_end(replay: Replay) -> None:
