@@ -2,6 +2,9 @@
 
 import importlib
 import importlib.metadata
+import logging
+import os
+from pathlib import Path
 from typing import Any
 
 from docutils.nodes import Element, TextElement
@@ -17,8 +20,8 @@ copyright = "2026, polyexec maintainers"
 release = importlib.metadata.version("polyexec")
 version = ".".join(release.split(".")[:2])
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc"]
-exclude_patterns = ["_build"]
+extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build", "_jupyter"]
 html_theme = "furo"
 html_title = f"polyexec {release}"
 html_static_path = ["_static"]
@@ -32,6 +35,16 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 # Code blocks carry words for the test that runs them; they mean nothing to the highlighter.
 suppress_warnings = ["misc.highlighting_failure"]
+
+# The notebooks have no outputs: they run when the pages are built, and again when they change. Their
+# kernel is quiet and draws with Plotly's script in the page, which loads nothing then.
+os.environ["JUPYTER_PATH"] = str(Path(__file__).parent / "_jupyter")
+logging.getLogger("traitlets").setLevel(logging.WARNING)
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+nb_number_source_lines = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "polyexec"
 LAYERS = {
     0: {"_impl", "_fast", "_pure", "_secp256k1"},
     1: {
+        "cards",
         "commands",
         "config",
         "constants",

@@ -1,9 +1,11 @@
 """Records that come out. Integers inside, ``Decimal`` where a person looks."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 import msgspec
 
+from polyexec.cards import card, grid, stacked
 from polyexec.enums import LegState, OrderType, RejectCode, Side, SkipReason
 from polyexec.models import OrderId, TokenId
 from polyexec.numbers import from_e4, from_micro
@@ -163,3 +165,47 @@ class TradeResult(msgspec.Struct, frozen=True, kw_only=True):
     def final_pnl(self) -> Decimal | None:
         """Dollars; see ``final_pnl_micro``."""
         return None if self.final_pnl_micro is None else from_micro(self.final_pnl_micro)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            *(_cells(leg) for leg in self.legs),
+            *(("follow-up: " + kind, *rest) for kind, *rest in map(_cells, self.follow_ups)),
+        ]
+        head = ("state", "side", "size", "limit", "filled", "paid", "fee", "market", "error")
+        return stacked(card(self._figures()), *([grid(head, rows)] if rows else []))
+
+    def _figures(self) -> Iterator[tuple[str, str]]:
+        if self.skipped is None:
+            outcome = "success" if self.success else "not a success"
+            yield "outcome", outcome if self.is_whole else f"{outcome}: only some legs traded"
+        else:
+            yield "outcome", f"skipped: {self.skipped}"
+        if self.detail:
+            yield "detail", self.detail
+        if self.signal.group_key:
+            yield "group", self.signal.group_key
+        if not self.legs:
+            return
+        yield "cost", f"${self.total_cost}"
+        yield "expected profit", f"${self.expected_pnl}"
+        yield "worst loss, if only some legs trade", f"${self.worst_loss}"
+        if self.at_risk_micro:
+            yield "still at risk", f"${self.at_risk}"
+        if self.final_pnl is not None:
+            yield "profit, settled", f"${self.final_pnl}"
+        took = self.latency
+        yield "time", f"signed in {took.sign_us:,.0f} µs, answered after {took.total_us:,.0f} µs"
+
+
+def _cells(leg: LegResult) -> tuple[str, ...]:
+    return (
+        str(leg.state),
+        str(leg.side),
+        str(leg.size),
+        f"{leg.price}",
+        str(leg.filled_size),
+        f"${from_micro(leg.paid_micro)}",
+        f"${leg.fee}",
+        leg.market_slug or f"{leg.token_id[:8]}…",
+        leg.error,
+    )

@@ -121,3 +121,29 @@ def test_records_are_written_by_name_and_never_change(record: Any) -> None:
             setattr(record, name, None)
     with pytest.raises(TypeError):
         type(record)(*(getattr(record, name) for name in names))
+
+
+def test_a_card_says_what_became_of_each_leg() -> None:
+    refused = leg(LegState.REJECTED, error="<b>not enough</b>", market_slug="btc")
+    traded = leg(LegState.MATCHED, filled_micro=5_000_000, paid_micro=1_450_000)
+    one = TradeResult(
+        signal=SIGNAL,
+        legs=(traded, refused),
+        follow_ups=(traded,),
+        is_whole=False,
+        cost_micro=1_450_000,
+        at_risk_micro=1_450_000,
+    )
+    shown = one._repr_html_()
+    assert "success: only some legs traded" in shown
+    assert "$1.45" in shown
+    assert "&lt;b&gt;not enough" in shown
+    assert "follow-up: MATCHED" in shown
+
+
+def test_a_card_of_a_skipped_signal_says_why_and_claims_no_cost() -> None:
+    skipped = TradeResult(signal=SIGNAL, skipped=SkipReason.COOLDOWN_ACTIVE, detail="too recent")
+    shown = skipped._repr_html_()
+    assert "skipped: CooldownActive" in shown
+    assert "too recent" in shown
+    assert "cost" not in shown

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TokenLines,
         open_source,
     )
+    from polyexec.backtest.replay import Books
     from polyexec.backtest.report import LegRow, QueueRow, Report, TradeRow
     from polyexec.backtest.runner import run
     from polyexec.backtest.stream import Coverage, Source, Stamped, merge
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from polyexec.backtest.tape import Tape, cache
 
 __all__ = [
+    "Books",
     "Capital",
     "Columns",
     "Coverage",
@@ -65,6 +67,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Books": "replay",
     "Capital": "lots",
     "Columns": "readers",
     "Coverage": "stream",

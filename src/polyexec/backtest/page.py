@@ -1,10 +1,10 @@
-"""A report as HTML: a card for notebooks, and a page in one file.
+"""A report as HTML: a page in one file.
 
 Every text is escaped. The page may load nothing (its own policy forbids it), so it shows the same
 wherever it is opened, and tells nobody that it was.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from polyexec.backtest.report import Report
     from polyexec.backtest.studies import Study
 
-__all__ = ["card", "write_page"]
+__all__ = ["write_page"]
 
 _MOST_ROWS: Final = 500
 _POLICY: Final = (
@@ -41,16 +41,6 @@ th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #e6eb
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 svg { max-width: 100%; height: auto } .plotly-graph-div svg { max-width: none }
 """
-
-
-def card(figures: Iterable[tuple[str, str]]) -> str:
-    """Return a table of figures for a notebook."""
-    cells = "".join(
-        f"<tr><th style='text-align:left'>{escape(name)}</th>"
-        f"<td style='text-align:left'>{escape(value)}</td></tr>"
-        for name, value in figures
-    )
-    return f"<table>{cells}</table>"
 
 
 def write_page(path: Path | str, report: "Report", studies: Sequence["Study"], title: str) -> Path:

@@ -6,6 +6,7 @@ from polyexec._impl import PriceTable
 from polyexec._pure.prices import BookState, Top
 from polyexec.backtest.stream import Stamped
 from polyexec.backtest.venue import InProcessVenue
+from polyexec.cards import grid
 from polyexec.core.auth import ApiCredentials
 from polyexec.core.forms import Form
 from polyexec.core.market_events import LastTradePrice, MarketEvent, TickSizeChange, decode_frame
@@ -43,6 +44,18 @@ class Books:
     def levels(self, token_id: str, side: Side | str) -> list[tuple[int, int]]:
         """Return (price in 1e-4 dollars, micro-shares) of a side, best first."""
         return self._table.levels(self._slot(token_id), side)
+
+    def _repr_html_(self) -> str:
+        head = ("token", "bid", "bid size", "ask", "ask size", "state")
+        slots = range(len(self._table))
+        return grid(head, (self._cells(self._table.token_id_of(slot)) for slot in slots))
+
+    def _cells(self, token_id: str) -> tuple[str, ...]:
+        top = self.top(token_id)
+        bid, ask = (f"{from_e4(one)}" if one else "" for one in (top.best_bid_e4, top.best_ask_e4))
+        sizes = (f"{from_micro(one)}" for one in (top.best_bid_size_micro, top.best_ask_size_micro))
+        bid_size, ask_size = sizes
+        return f"{token_id[:8]}…", bid, bid_size, ask, ask_size, BookState(top.state).name.lower()
 
     def _slot(self, token_id: str) -> int:
         slot = self._table.slot(token_id)

@@ -10,6 +10,7 @@ from polyexec.backtest.curve import CurvePoint, drawdown_micro
 from polyexec.backtest.frames import What, arrow_of, columns_of, pandas_of, polars_of
 from polyexec.backtest.lots import Capital, Fill, Resolution, capital_of
 from polyexec.backtest.rows import LegRow, QueueRow, TradeRow
+from polyexec.cards import card
 from polyexec.numbers import from_micro
 
 if TYPE_CHECKING:
@@ -225,8 +226,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return write_page(path, self, studies, title)
 
     def _repr_html_(self) -> str:
-        from polyexec.backtest.page import card  # noqa: PLC0415  for notebooks only
-
         return card(self.figures())
 
     def __str__(self) -> str:

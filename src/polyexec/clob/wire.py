@@ -5,11 +5,13 @@ quotes the answer: some answers are secrets.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
 
+from polyexec.cards import card, ladder, stacked
 from polyexec.clob.heartbeat import Beat
 from polyexec.core.answers import decode_json, parse_error
 from polyexec.core.asset_ids import is_position_id
@@ -18,7 +20,7 @@ from polyexec.core.ports import Fill, OrderStatus
 from polyexec.enums import Generation, LegState, Side
 from polyexec.errors import ConfigError, InputError, UnexpectedResponseError
 from polyexec.models import ConditionId, Market, OrderId, TokenId
-from polyexec.numbers import PRICE_SCALE, to_micro, to_price_e4
+from polyexec.numbers import PRICE_SCALE, from_e4, from_micro, to_micro, to_price_e4
 from polyexec.parsing import parse_rate_micro, parse_tick_e4, parse_token_id
 
 __all__ = [
@@ -73,6 +75,10 @@ class BookLevel(msgspec.Struct, frozen=True):
     size_micro: int
 
 
+def _level(level: BookLevel) -> tuple[str, str]:
+    return f"{from_micro(level.size_micro)}", f"{from_e4(level.price_e4)}"
+
+
 class Book(msgspec.Struct, frozen=True, kw_only=True):
     """An order book, best level last on both sides, as the exchange lists it."""
 
@@ -97,6 +103,12 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     def best_ask(self) -> BookLevel | None:
         """Lowest ask."""
         return self.asks[-1] if self.asks else None
+
+    def _repr_html_(self) -> str:
+        tick = "unknown" if self.tick_e4 is None else f"{from_e4(self.tick_e4)}"
+        time = datetime.fromtimestamp(self.timestamp_ms / 1000, UTC)
+        head = [("token", f"{self.token_id[:8]}…"), ("time", f"{time:%Y-%m-%d %H:%M:%S} UTC"), ("tick", tick)]
+        return stacked(card(head), ladder(*(map(_level, side) for side in (self.bids, self.asks))))
 
 
 class BalanceAllowance(msgspec.Struct, frozen=True, kw_only=True):

@@ -144,6 +144,16 @@ def test_recorded_rounds_of_books_are_read(shared_dir):
     assert all(b.best_bid.price_e4 < b.best_ask.price_e4 for b in books if b.bids and b.asks)
 
 
+def test_card_of_a_book_begins_with_its_best_prices(shared_dir):
+    name = "polyarb_get_book_binary_2026-06-28.json"
+    book = wire.parse_book((shared_dir / "data/captured/rest" / name).read_bytes())
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", book._repr_html_())
+    assert cells[1] == "2026-06-28 18:15:40 UTC"
+    assert cells[4] == str(Decimal(book.best_bid.price_e4).scaleb(-4).normalize())
+    assert cells[5] == str(Decimal(book.best_ask.price_e4).scaleb(-4).normalize())
+    assert "levels more" in book._repr_html_()
+
+
 def test_empty_book_has_no_best():
     book = wire.parse_book({"asset_id": "1", "market": "0x1", "bids": [], "asks": None})
     assert (book.best_bid, book.best_ask, book.tick_e4, book.timestamp_ms) == (None, None, None, 0)
