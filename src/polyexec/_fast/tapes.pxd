@@ -14,6 +14,7 @@ cdef class TapePlayer:
     cdef public bint stops_at_touch
     cdef readonly list finds         # what the latest message has made pay, one tuple per slot
     cdef readonly tuple touched      # slots whose books the latest message has changed
+    cdef readonly list voided        # watched slots that the latest fault left without a book
     cdef readonly int64_t received_ns
     cdef readonly Py_ssize_t row     # the next
 
@@ -34,11 +35,13 @@ cdef class TapePlayer:
     cdef int8_t* watches             # by slot: stop when its book has changed
     cdef list watched                # these slots
     cdef bint is_watching            # there are any
+    cdef bint lost                   # the latest message has voided one of them
     cdef int32_t* changed            # slots that one message changed, each once
     cdef Py_ssize_t room
 
     cdef Py_ssize_t message(self, Py_ssize_t row, Py_ssize_t* touched) except -1
     cdef int take(self, Py_ssize_t slot, Py_ssize_t row) except 1000
+    cdef int lose(self, Py_ssize_t slot) except -1
     cdef bint wants(self, Py_ssize_t slot) noexcept
     cdef Py_ssize_t slot_of(self, Py_ssize_t row) noexcept
     cdef Py_ssize_t note(self, Py_ssize_t touched, int32_t slot) except -1

@@ -45,7 +45,7 @@ cdef class TapePlayer:
                 self.table.token_id_of(slot)
         self.slots = array("i", slots)
         self.ahead_ms = as_int64(ahead_ms)
-        self.finds, self.touched, self.watched = [], (), []
+        self.finds, self.touched, self.watched, self.voided = [], (), [], []
         self.watches = <int8_t*>calloc(self.table.capacity, 1)
         if self.watches == NULL:
             raise MemoryError
@@ -80,6 +80,7 @@ cdef class TapePlayer:
         cdef int64_t until = as_int64(until_ns)
         cdef Py_ssize_t row = self.row, touched, index
         cdef int8_t kind
+        cdef bint wanted
         while row < self.count:
             if self.received[row] >= until:
                 self.row = row
@@ -93,14 +94,16 @@ cdef class TapePlayer:
                 self.row = row + 1
                 return EVENT
             row = self.message(row, &touched)
-            if touched == 0:
-                continue
+            wanted = self.lost
             for index in range(touched):
                 if self.wants(self.changed[index]):
-                    self.row = row
-                    self.touched = tuple([self.changed[each] for each in range(touched)])
-                    return TOUCHED
-            if self.look(touched):
+                    wanted = True
+                    break
+            if wanted:
+                self.row = row
+                self.touched = tuple([self.changed[each] for each in range(touched)])
+                return TOUCHED
+            if touched and self.look(touched):
                 self.row = row
                 return FOUND
         self.row = row
@@ -123,7 +126,7 @@ cdef class TapePlayer:
         cdef Py_ssize_t slot, next_row
         cdef int flags, state
         cdef bint is_last = False
-        touched[0] = 0
+        touched[0], self.lost = 0, False
         self.counted[MESSAGES] += 1
         self.table.horizon_ms = min(self.received_ns, most) // NS_IN_MS + self.ahead_ms
         while not is_last:
@@ -148,6 +151,8 @@ cdef class TapePlayer:
                     self.counted[UNLOADED] += 1
                 else:
                     self.faults[-flags] += 1
+                if state != BOOK_EMPTY and self.watches[slot]:
+                    self.lose(slot)
             elif flags & STALE_EVENT:
                 self.counted[OLD] += 1
             else:
@@ -176,6 +181,13 @@ cdef class TapePlayer:
             slot, <Py_ssize_t>self.sizes[row], &self.sides[first], &self.prices[first],
             &self.sizes[first], self.prices[row], time, self.received_ns,
         )
+
+    cdef int lose(self, Py_ssize_t slot) except -1:
+        """Note that a watched book is void."""
+        if not self.lost:
+            self.lost, self.voided = True, []
+        self.voided.append(slot)
+        return 0
 
     cdef inline bint wants(self, Py_ssize_t slot) noexcept:  # hot
         return slot >= 0 and (self.stops_at_touch or self.watches[slot])

@@ -67,7 +67,7 @@ class Stop(IntEnum):
     FOUND = 3
     """Something pays: ``finds``."""
     TOUCHED = 4
-    """Books have changed: ``touched``; with ``stops_at_touch``."""
+    """Books have changed: ``touched``, or are ``voided``; see ``stops_at_touch`` and ``watch``."""
 
 
 def checked_columns(columns: Sequence[Any]) -> list[memoryview]:
@@ -107,6 +107,8 @@ class TapePlayer:
         What the latest message has made pay, one tuple for each touched slot that has any.
     touched : tuple of int
         Slots whose books the latest message has changed, in order.
+    voided : list of int
+        Watched slots that the latest fault of a watched one has left without a book.
     received_ns : int
         When the latest message was received.
     row : int
@@ -127,6 +129,7 @@ class TapePlayer:
         "row",
         "stops_at_touch",
         "touched",
+        "voided",
     )
 
     def __init__(
@@ -155,6 +158,7 @@ class TapePlayer:
         self._watched: set[int] = set()
         self.finds: list[tuple[Found, ...]] = []
         self.touched: tuple[int, ...] = ()
+        self.voided: list[int] = []
         self.received_ns = 0
         self.row = 0
 
@@ -202,10 +206,10 @@ class TapePlayer:
             if kinds[row] not in (Kind.CHANGE, Kind.BOOK):
                 self.row += 1
                 return Stop.EVENT
-            touched = self._message()
-            if not touched:
-                continue
-            if any(map(self._wants, touched)):
+            touched, voided = self._message()
+            if voided:
+                self.voided = voided
+            if voided or any(map(self._wants, touched)):
                 self.touched = tuple(touched)
                 return Stop.TOUCHED
             looks = [self._evaluator.touched(slot, self.received_ns) for slot in touched]
@@ -228,13 +232,14 @@ class TapePlayer:
     def _slot_of(self, token: int) -> int:
         return self._slots[token] if 0 <= token < len(self._slots) else -1
 
-    def _message(self) -> list[int]:
-        """Apply a message; return what it touched."""
+    def _message(self) -> tuple[list[int], list[int]]:
+        """Apply a message; return what it touched, and what it voided of the watched."""
         _, _, kinds, ends, tokens, _, _, sizes, _, _ = self._columns
         counted = self._counted
         counted["messages"] += 1
         self._table.horizon_ms = self.received_ns // 1_000_000 + self._ahead_ms
         touched: dict[int, None] = {}
+        voided: list[int] = []
         is_last = False
         while not is_last:
             row = self.row
@@ -257,13 +262,15 @@ class TapePlayer:
                     counted["unloaded"] += 1
                 else:
                     self._faults[flags] = self._faults.get(flags, 0) + 1
+                if was_loaded and slot in self._watched:
+                    voided.append(slot)
             elif flags & STALE_EVENT:
                 counted["old"] += 1
             else:
                 counted["books" if is_book else "changes"] += 1
                 if flags:
                     touched[slot] = None
-        return list(touched)
+        return list(touched), voided
 
     def _take(self, slot: int, row: int) -> int:
         """Apply a change or a book; return flags or a fault."""

@@ -325,7 +325,7 @@ class _Run:
                 for finds in player.finds:
                     self._submit_finds(finds)
             elif why is TapeStop.TOUCHED:
-                self._look(player.touched, player.received_ns)
+                self._look(player.touched, player.received_ns, player.voided)
             else:
                 others += 1
                 self._take(tape.event_at(block, player.row - 1)[0])
@@ -362,10 +362,10 @@ class _Run:
         # Looked at after the keeper has returned: a strategy's mistake must not count as the feed's
         self._touched.append(slot)
 
-    def _look(self, touched: tuple[int, ...], received_ns: int) -> None:
+    def _look(self, touched: tuple[int, ...], received_ns: int, voided: Sequence[int] = ()) -> None:
         """Let resting orders meet the new books, then look for what pays."""
         if self.market.is_ours:
-            self.market.follow(touched)
+            self.market.follow((*touched, *voided))
         for slot in touched:
             if self._strategy is None:
                 self._submit_finds(self._evaluator.touched(slot, received_ns))
