@@ -318,12 +318,24 @@ def test_a_group_that_was_never_signed_cost_nothing() -> None:
     assert replay.spent() == ()
 
 
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_only_what_was_held_back_before_its_post_costs_nothing(is_sent: bool) -> None:
+    replay = Replay()
+    replay.add(intent(1))
+    replay.add(Signed(group=1, order_ids=ids(1), body=b""))
+    if is_sent:
+        replay.add(Sent(group=1, at_ms=NOW))
+    replay.add(Close(group=1, at_ms=NOW))
+    assert len(replay.spent()) == is_sent
+
+
 def test_only_the_newest_days_are_kept() -> None:
     replay = Replay()
     for group in range(1, 6):
         at_ms = NOW + group * DAY_MS
         replay.add(intent(group, at_ms=at_ms))
         replay.add(Signed(group=group, order_ids=ids(group), body=b""))
+        replay.add(Sent(group=group, at_ms=at_ms))
         replay.add(Close(group=group, at_ms=at_ms))
     assert [spent.day - NOW // DAY_MS for spent in replay.spent()] == [4, 5]
 
