@@ -36,8 +36,8 @@ myst_heading_anchors = 3
 # Code blocks carry words for the test that runs them; they mean nothing to the highlighter.
 suppress_warnings = ["misc.highlighting_failure"]
 
-# The notebooks have no outputs: they run when the pages are built, and again when they change. Their
-# kernel is quiet and draws with Plotly's script in the page, which loads nothing then.
+# The notebooks have no outputs: they run when the pages are built, and again when they change.
+# Their kernel is quiet, and puts Plotly's script into the page, which so loads nothing.
 os.environ["JUPYTER_PATH"] = str(Path(__file__).parent / "_jupyter")
 logging.getLogger("traitlets").setLevel(logging.WARNING)
 nb_execution_mode = "cache"

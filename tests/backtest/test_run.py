@@ -172,3 +172,17 @@ def test_control_c_gives_a_partial_report_that_says_so(where: str) -> None:
         loop.close()
     assert report.is_cancelled
     assert 40 <= len(seen) < 160 * 50
+
+
+def test_the_books_of_a_strategy_show_themselves_with_their_prices() -> None:
+    shown = []
+
+    def look(books: px.backtest.Books, now_ms: int) -> None:
+        shown.append(books._repr_html_())
+
+    run(look, Recorded(3), forms=forms(3), config=CONFIG)
+    tokens = {leg.token_id for form in forms(3) for leg in form.legs}
+    assert shown[-1].count("<tr>") == 1 + len(tokens)
+    assert all(f"{token[:8]}…" in shown[-1] for token in tokens)
+    assert shown[0].count("empty") == len(tokens) - 1
+    assert shown[-1].count("live") == len(tokens)

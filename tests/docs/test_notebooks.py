@@ -1,5 +1,6 @@
 """The notebooks run, show what their text speaks of, and are kept without outputs."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ def captured() -> bool:
 
 def test_every_notebook_says_what_it_shows() -> None:
     assert sorted(SHOWN) == [path.name for path in FILES]
+
+
+def test_every_notebook_is_on_its_page_and_in_the_contents() -> None:
+    names = [path.stem for path in FILES]
+    page = (ROOT / "docs" / "intro" / "examples.md").read_text()
+    assert re.findall(r"<notebooks/(\w+)>`", page) == names
+    index = (ROOT / "docs" / "index.md").read_text()
+    assert re.findall(r"^intro/notebooks/(\w+)$", index, re.MULTILINE) == names
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

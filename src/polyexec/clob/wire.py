@@ -107,7 +107,11 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     def _repr_html_(self) -> str:
         tick = "unknown" if self.tick_e4 is None else f"{from_e4(self.tick_e4)}"
         time = datetime.fromtimestamp(self.timestamp_ms / 1000, UTC)
-        head = [("token", f"{self.token_id[:8]}…"), ("time", f"{time:%Y-%m-%d %H:%M:%S} UTC"), ("tick", tick)]
+        head = [
+            ("token", f"{self.token_id[:8]}…"),
+            ("time", f"{time:%Y-%m-%d %H:%M:%S} UTC"),
+            ("tick", tick),
+        ]
         return stacked(card(head), ladder(*(map(_level, side) for side in (self.bids, self.asks))))
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from decimal import Decimal
 
 import pytest
@@ -146,7 +147,7 @@ def test_recorded_rounds_of_books_are_read(shared_dir):
 
 def test_card_of_a_book_begins_with_its_best_prices(shared_dir):
     name = "polyarb_get_book_binary_2026-06-28.json"
-    book = wire.parse_book((shared_dir / "data/captured/rest" / name).read_bytes())
+    book = wire.parse_book(decode_json((shared_dir / "data/captured/rest" / name).read_bytes()))
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", book._repr_html_())
     assert cells[1] == "2026-06-28 18:15:40 UTC"
     assert cells[4] == str(Decimal(book.best_bid.price_e4).scaleb(-4).normalize())
