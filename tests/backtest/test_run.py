@@ -186,3 +186,19 @@ def test_the_books_of_a_strategy_show_themselves_with_their_prices() -> None:
     assert all(f"{token[:8]}…" in shown[-1] for token in tokens)
     assert shown[0].count("empty") == len(tokens) - 1
     assert shown[-1].count("live") == len(tokens)
+
+
+def test_what_a_policy_does_later_is_in_the_report() -> None:
+    def report_of(policy: str) -> px.backtest.Report:
+        return run(
+            None,
+            Recorded(rounds=40),
+            forms=forms(),
+            config={**SETTINGS, "group_policy": policy},
+            conditions=px.paper.Conditions(reject_rate="0.3", seed=3),
+        )
+
+    hold, unwind = report_of("hold"), report_of("unwind")
+    assert not any(trade.follow_ups for trade in hold.trades)
+    assert any(trade.follow_ups for trade in unwind.trades)
+    assert hold.digest != unwind.digest

@@ -24,10 +24,12 @@ from polyexec.config import ExecutorConfig
 from polyexec.core.forms import Form
 from polyexec.core.opportunities import Found, SignalBuilder
 from polyexec.core.signer import OrderSigner
+from polyexec.dispatch import Publisher
 from polyexec.engine.engine import build_evaluator
 from polyexec.engine.following import FeedSettings
 from polyexec.errors import InputError
 from polyexec.executor import Executor
+from polyexec.models import OrderId
 from polyexec.numbers import Number, to_micro
 from polyexec.paper import Conditions, PaperExchange
 from polyexec.paper.queueing import FillBounds
@@ -170,6 +172,18 @@ class _Stopped(Exception):
     """Somebody wants the run to end."""
 
 
+class _Groups(Publisher[TradeResult]):
+    """Keeps what has become of each group, by its first order."""
+
+    def __init__(self) -> None:
+        super().__init__("group")
+        self.latest: dict[OrderId, TradeResult] = {}
+
+    def publish(self, event: TradeResult) -> None:
+        self.latest[event.order_ids[0]] = event
+        super().publish(event)
+
+
 class _Executor(Executor):
     """An executor whose orders have the same ids in every run with the same key."""
 
@@ -177,6 +191,7 @@ class _Executor(Executor):
         self, config: ExecutorConfig, venue: ReplayedVenue, *, clock: VirtualClock
     ) -> None:
         super().__init__(config, venue, clock=clock)
+        self._groups = self.groups = _Groups()
         salts = random.Random(f"polyexec/salt/{self.address}")  # noqa: S311 - nobody else's orders
         self._signer = OrderSigner(
             config.private_key.reveal(),
@@ -262,6 +277,11 @@ class _Run:
             last_ms = self._clock.now_ms
             await loop.advance(last_ms + _SETTLING_MS)  # answers and follow-ups that are due
             results = [(ms, await submission) for ms, _, submission in self._asked]
+            latest = executor.groups.latest
+            results = [
+                (ms, latest.get(result.order_ids[0], result) if result.order_ids else result)
+                for ms, result in results
+            ]
         self._exchange.audit()
         return self._report(results, last_ms, cancelled)
 
