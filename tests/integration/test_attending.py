@@ -329,6 +329,7 @@ def run_paper(folder: Path, *words: str, **variables: str) -> subprocess.Complet
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
 
 
@@ -415,6 +416,7 @@ def test_a_disk_that_is_full_costs_rows_not_trades(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
     assert run.stdout == "10 True\n", run.stderr
 
