@@ -6,6 +6,7 @@ Commands come in as lines, answers go out as lines of JSON. The end of the input
 import asyncio
 import http.server
 import json
+import logging
 import random
 import sys
 import threading
@@ -143,6 +144,7 @@ def _tell(answer: dict[str, Any]) -> None:
 
 async def serve(seed: int) -> None:
     """Serve until the input ends."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # writes to what it has cut off itself
     hook = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hook)
     hook.daemon_threads = True
     threading.Thread(target=hook.serve_forever, daemon=True).start()

@@ -242,16 +242,20 @@ class Soak:
         await executor.drain()
         while self._pending:
             await asyncio.wait(self._pending)
+        found: object = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_S):
                 while True:
                     await self._cancel(executor)
-                    with contextlib.suppress(px.TransportError, px.VenueError):
-                        found = await executor.reconcile()
-                        if found.is_exact and not executor.orders:
+                    try:
+                        found = told = await executor.reconcile()
+                    except (px.TransportError, px.VenueError) as error:
+                        found = error
+                    else:
+                        if told.is_exact and not executor.orders:
                             return
                     await asyncio.sleep(0.5)
-        self.summary.broken.append(f"not settled: {found}")
+        self.summary.broken.append(f"not settled: {found!r}")
 
     async def _compare(
         self,
@@ -315,9 +319,10 @@ def main() -> int:
     """Run, and print what it came to last."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--most-mib", type=float, default=_MOST_MIB, help="growth allowed")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    summary = soak(60 * options.minutes, seed=options.seed)
+    summary = soak(60 * options.minutes, seed=options.seed, most_mib=options.most_mib)
     for word, count in summary.outcomes.most_common():
         print(f"{count:8} {word}")
     for text in summary.broken:

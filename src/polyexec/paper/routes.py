@@ -2,7 +2,7 @@
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -179,17 +179,23 @@ class Router:
 
     def _trades(self, request: Request) -> Response:
         key = self._l2(request)
-        rows = [views.trade_view(trade, key.address) for trade in self._exchange.trades(key)]
-        for name in ("id", "market", "asset_id"):
-            if wanted := request.query.get(name):
-                rows = [row for row in rows if row[name] == wanted]
-        if wanted := request.query.get("maker_address", "").lower():
-            rows = [row for row in rows if row["maker_address"].lower() == wanted]
+        # Sorted out before a view is made: an account may have hundreds of thousands.
+        trades = self._exchange.trades(key)
+        if wanted := request.query.get("id"):
+            trades = [trade for trade in trades if trade.trade_id == wanted]
         if after := _seconds(request, "after"):
-            rows = [row for row in rows if int(row["match_time"]) > after]
+            trades = [trade for trade in trades if trade.matched_ms // 1000 > after]
+        if wanted := request.query.get("market"):
+            trades = [trade for trade in trades if trade.market.condition_id == wanted]
+        if wanted := request.query.get("asset_id"):
+            trades = [trade for trade in trades if trade.taker.token_id == wanted]
         if before := _seconds(request, "before"):
-            rows = [row for row in rows if int(row["match_time"]) < before]
-        return _page(request, rows)
+            trades = [trade for trade in trades if trade.matched_ms // 1000 < before]
+        wanted = request.query.get("maker_address", "").lower()
+        if not wanted:
+            return _page(request, trades, lambda trade: views.trade_view(trade, key.address))
+        rows = [views.trade_view(trade, key.address) for trade in trades]
+        return _page(request, [row for row in rows if row["maker_address"].lower() == wanted])
 
     def _balance(self, request: Request) -> Response:
         key = self._l2(request)
@@ -342,12 +348,16 @@ def _key_response(key: ApiKey) -> Response:
     )
 
 
-def _page(request: Request, rows: list[dict[str, Any]]) -> Response:
+def _page(
+    request: Request, rows: Sequence[Any], view: Callable[[Any], dict[str, Any]] | None = None
+) -> Response:
     try:
         start = int(b64decode(request.query.get("next_cursor") or "MA==", validate=True))
     except (Base64Error, ValueError):
         raise Refused("invalid next_cursor") from None
-    data = rows[start : start + PAGE_SIZE] if start >= 0 else []
+    data = list(rows[start : start + PAGE_SIZE]) if start >= 0 else []
+    if view is not None:
+        data = [view(row) for row in data]
     end = start + PAGE_SIZE
     cursor = b64encode(str(end).encode()).decode() if 0 <= end < len(rows) else _END
     return json_response(
