@@ -1,6 +1,5 @@
 """``submit`` with everything attached, all of it dead, against ``submit`` with nothing attached."""
 
-import atexit
 import contextlib
 import logging
 import socket
@@ -73,7 +72,9 @@ class _Venue:
 class Attended:
     """An executor that submits from this thread; its loop runs in another.
 
-    Only one of the two is open at a time: the threads of one would disturb the other.
+    Only one of the two is open at a time: the threads of one would disturb the other. So each turn
+    begins with seconds of closing and opening, and the row takes minutes. What is open at the end
+    goes with the process.
     """
 
     current: "Attended | None" = None
@@ -108,10 +109,8 @@ class Attended:
         self._loop, self._stack = LoopThread(), contextlib.AsyncExitStack()
         self._loop.run(self._open())
         Attended.current = self
-        atexit.register(self.close)
 
     def close(self) -> None:
-        atexit.unregister(self.close)
         if self._loop is not None:
             self._loop.run(self._stack.aclose())
             self._loop.stop()
