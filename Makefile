@@ -26,7 +26,7 @@ BENCH := $(VENV)/.stamp-bench
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm backtest-scale clean faults backtest-memory linkcheck halt-storm
+.PHONY: help demo test check lint format docs bench bench-plot annotate trace sanitize fuzz soak exhaustive ledger-storm journal-storm kill-storm mutation groups-exhaustive conformance feed-soak wire-soak engine-storm backtest-scale clean faults backtest-memory linkcheck halt-storm soak-live
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -119,6 +119,9 @@ feed-soak: $(DEV) ## Follow a day of market feed with every fault on the way: AR
 
 wire-soak: $(DEV) ## Post over rotating connections and count what is left: POSTS=1000000 SEED=1
 	@$(PY) -m tests.wire_soak.run --posts $(POSTS) --seed $(SEED) $(ARGS)
+
+soak-live: $(DEV) ## Run a bot with everything attached against a faulty exchange for an hour: ARGS="--minutes 60"
+	@$(PY) -m tests.soak_live.run --seed $(SEED) $(ARGS)
 
 faults: $(DEV) ## Cut, reset and hold up a POST behind every byte: ARGS="--stride 13 --only cut"
 	@$(PY) -m tests.hostile.offsets $(ARGS)

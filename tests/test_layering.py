@@ -35,6 +35,7 @@ LAYERS = {
     3: {"clob", "paper", "journal", "observers"},
     4: {
         "account",
+        "attending",
         "balancing",
         "control",
         "control_socket",

@@ -7,6 +7,7 @@ is loaded when it is first used.
 """
 
 from polyexec import backtest, paper, sync
+from polyexec.attending import Attendants, attend
 from polyexec.build import build_info
 from polyexec.clob.client import ClobClient
 from polyexec.clob.gamma import GammaClient
@@ -83,6 +84,7 @@ __all__ = [
     "Answer",
     "ApiCredentials",
     "ArbSignal",
+    "Attendants",
     "AuthError",
     "BalanceSnapshot",
     "ChannelCounts",
@@ -160,6 +162,7 @@ __all__ = [
     "VenueModeChange",
     "VenueModeError",
     "apply_slippage",
+    "attend",
     "backtest",
     "build_info",
     "decode_signal",

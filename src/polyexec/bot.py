@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TextIO, TypeAlias
 
 import msgspec
 
+from polyexec.attending import Attendants, attend
 from polyexec.config import ExecutorConfig
 from polyexec.control import Account
 from polyexec.controlling import open_control
@@ -84,7 +85,7 @@ async def run_bot(
     read: Callable[[], ExecutorConfig] | None = None,
     watch: Watch | None = None,
     stop: asyncio.Event | None = None,
-    admit: Callable[[Account], Awaitable[None]] | None = None,
+    admit: Callable[[Account, Attendants], Awaitable[None]] | None = None,
 ) -> RunSummary:
     """Run what ``engine_mode`` and ``executor_mode`` ask for, and shut down cleanly.
 
@@ -111,13 +112,14 @@ async def run_bot(
     stop : asyncio.Event or None
         Ends the run, instead of signals.
     admit : async callable or None
-        Is given the open executor; nothing is watched or traded before it returns. With it
-        ``read`` opens no control: whoever admits has it.
+        Is given the open executor and what attends it; nothing is watched or traded before it
+        returns. With it ``read`` opens no control: whoever admits has it.
 
     Raises
     ------
     ConfigError
-        Both modes are ``off``, or a paper engine would trade on a live exchange.
+        Both modes are ``off``, or a paper engine would trade on a live exchange; or something that
+        the settings name beside the executor cannot be opened (:func:`~polyexec.attending.attend`).
     """
     engine_mode, executor_mode = config.engine_mode, config.executor_mode
     if engine_mode == executor_mode == "off":
@@ -137,26 +139,24 @@ async def run_bot(
     async with contextlib.AsyncExitStack() as stack:
         if stop is None:
             stack.enter_context(stopping(ends))
-        executor, account, engine = None, None, None
-        if executor_mode != "off":
-            executor = await stack.enter_async_context(Executor(config))
-            if executor_mode == "paper":
-                executor.exchange.deposit(executor.address, _PAPER_DEPOSIT)
-                await executor.refresh_balance()
-                executor.set_trading_enabled(True)
-            account = Account(executor, read=read)
-            if admit is not None:
-                await admit(account)
-            elif read is not None:
-                await stack.enter_async_context(
-                    open_control(config, {"main": account}, shutdown=ends.set, on_alarm=tell)
-                )
+        executor = Executor(config) if executor_mode != "off" else None
+        engine = Engine(config, executor) if engine_mode != "off" else None
+        if executor is not None:
             executor.on_trade_result(lambda result: _tell(result, summary, tell))
+            attendants = await stack.enter_async_context(
+                attend(executor, engine=engine, prepare=lambda: _fund(executor))
+            )
+            account = Account(executor, engine, read)
+            if admit is not None:
+                await admit(account, attendants)
+            elif read is not None:
+                alarm = _telling(tell, attendants)
+                await stack.enter_async_context(
+                    open_control(config, {"main": account}, shutdown=ends.set, on_alarm=alarm)
+                )
             stack.push_async_callback(_settle, executor, on_exit, summary, tell)
-        if engine_mode != "off":
-            engine = await stack.enter_async_context(Engine(config, executor))
-            if account is not None:
-                account.engine = engine
+        if engine is not None:
+            await stack.enter_async_context(engine)
             if engine_mode == "paper":
                 stack.push_async_callback(_end, _start(play_market(engine.exchange, seed=seed)))
             if executor is None:
@@ -259,6 +259,23 @@ async def _report(engine: Engine, show: Callable[[str], None]) -> None:
     while True:
         await asyncio.sleep(_REPORT_S)
         show(f"{engine!r} {engine.counts}")
+
+
+async def _fund(executor: Executor) -> None:
+    """Give an embedded exchange's only customer money, and let it trade."""
+    if executor.config.executor_mode != "paper":
+        return
+    executor.exchange.deposit(executor.address, _PAPER_DEPOSIT)
+    await executor.refresh_balance()
+    executor.set_trading_enabled(True)
+
+
+def _telling(show: Callable[[str], None], attendants: Attendants) -> Callable[[str], None]:
+    def tell(alarm: str) -> None:
+        show(alarm)
+        attendants.alarm(alarm)
+
+    return tell
 
 
 async def _settle(

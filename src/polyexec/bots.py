@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from polyexec.account import build_signer
+from polyexec.attending import Attendants
 from polyexec.bot import OnExit, RunSummary, run_bot, stopping
 from polyexec.config import ExecutorConfig
 from polyexec.control import Account
@@ -42,11 +43,13 @@ async def run_bots(
     configs = {name: read() for name, read in readers.items()}
     _check(configs)
     accounts: dict[str, Account] = {}
+    attended: list[Attendants] = []
     ready, go, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def run(name: str, config: ExecutorConfig) -> RunSummary:
-        async def admit(account: Account) -> None:
+        async def admit(account: Account, attendants: Attendants) -> None:
             accounts[name] = account
+            attended.append(attendants)
             if len(accounts) == len(configs):
                 ready.set()
             await go.wait()
@@ -62,6 +65,11 @@ async def run_bots(
             admit=admit,
         )
 
+    def alarm(text: str) -> None:
+        show(text)
+        for attendants in attended:
+            attendants.alarm(text)
+
     try:
         with stopping(stop):
             async with asyncio.TaskGroup() as group:
@@ -70,7 +78,7 @@ async def run_bots(
                 }
                 await ready.wait()
                 first = next(iter(configs.values()))
-                async with open_control(first, accounts, shutdown=stop.set, on_alarm=show):
+                async with open_control(first, accounts, shutdown=stop.set, on_alarm=alarm):
                     go.set()
                     await asyncio.wait(tasks.values())
     except BaseExceptionGroup as errors:

@@ -22,6 +22,7 @@ from polyexec.core.amounts import limit_amounts, market_amounts
 from polyexec.core.orders import Amounts, Order, encode_order
 from polyexec.enums import Generation, OrderType
 from polyexec.errors import ConfigError, InputError, PolyexecError
+from polyexec.logs import set_up_logging
 from polyexec.models import Leg
 from polyexec.numbers import from_micro
 from polyexec.signals import LegsSignal
@@ -84,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         help="one of several, with the settings of that .env file",
     )
     run.add_argument("--ui", action="store_true", help="a dashboard instead of lines")
+    run.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="warning",
+        help="what the log on standard error tells; info: every trade",
+    )
+    run.add_argument("--log-json", action="store_true", help="the log as JSON lines")
     run.add_argument("--dotenv", type=Path, help="read settings from this file too")
     run.set_defaults(run=_run)
 
@@ -206,6 +214,7 @@ def _run(options: argparse.Namespace) -> int:
 
     if isinstance(sys.stdout, TextIOWrapper):  # a pipe would get the lines by the kilobyte
         sys.stdout.reconfigure(line_buffering=True)
+    set_up_logging(options.log_level, as_json=options.log_json)
     if options.account:
         return _run_several(options)
     read = _reader(options, options.dotenv)

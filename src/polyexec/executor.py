@@ -129,6 +129,11 @@ class BaseExecutor(Observed, Switched):
         return self._signer.funder
 
     @property
+    def is_open(self) -> bool:
+        """It takes signals: opened, and not closed yet."""
+        return self._pipeline is not None and not self._closed
+
+    @property
     def clock(self) -> Clock:
         """What it reads the time from."""
         return self._clock

@@ -1,15 +1,17 @@
 """Log records as events: a name, and fields beside it.
 
-polyexec logs by the standard library alone and adds no handler. The message of a record is the name
-of the event; what belongs to it stands in ``extra``. These formatters write both.
+polyexec logs by the standard library alone and adds no handler; only its command line does. The
+message of a record is the name of the event; what belongs to it stands in ``extra``. These
+formatters write both.
 """
 
 import json
 import logging
+import sys
 import time
 from typing import Any, Final
 
-__all__ = ["JsonFormatter", "LineFormatter", "event_fields"]
+__all__ = ["JsonFormatter", "LineFormatter", "event_fields", "set_up_logging"]
 
 _STANDARD: Final = frozenset(
     (*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "asctime", "message", "taskName")
@@ -58,3 +60,32 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             document["exception"] = self.formatException(record.exc_info)
         return json.dumps(document, default=str, ensure_ascii=False)
+
+
+class _StandardError(logging.Handler):
+    """Writes to what standard error is at the time: a dashboard stands in for it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
+
+
+def set_up_logging(level: str, *, as_json: bool = False) -> None:
+    """Write the log to standard error, for a program of its own; once it is set up: no effect.
+
+    Parameters
+    ----------
+    level : str
+        Of what polyexec logs, as ``info``. Of other libraries warnings are shown, never less: some
+        log addresses with a token in them.
+    as_json : bool
+        By :class:`JsonFormatter`, not :class:`LineFormatter`.
+    """
+    if logging.getLogger().hasHandlers():
+        return
+    handler = _StandardError()
+    handler.setFormatter(JsonFormatter() if as_json else LineFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("polyexec").setLevel(level.upper())

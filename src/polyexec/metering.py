@@ -18,6 +18,7 @@ from polyexec.enums import VenueMode
 from polyexec.environment import parse_bool
 from polyexec.errors import ConfigError, UsageError
 from polyexec.executor import BaseExecutor
+from polyexec.journal.database.store import TradeStore
 from polyexec.notifying import connection_losses
 from polyexec.observers.metrics import Metrics, MetricsServer, Reader, Sample
 from polyexec.observers.notify import Notifier
@@ -26,7 +27,13 @@ from polyexec.observers.tracing import Spans
 if TYPE_CHECKING:
     from polyexec.engine.engine import Engine
 
-__all__ = ["engine_reader", "executor_reader", "notifier_reader", "open_metrics"]
+__all__ = [
+    "engine_reader",
+    "executor_reader",
+    "notifier_reader",
+    "open_metrics",
+    "store_reader",
+]
 
 _DEFAULT_HOST: Final = "127.0.0.1"
 # So many books are looked at before another thread gets the GIL.
@@ -39,6 +46,7 @@ async def open_metrics(
     executor: BaseExecutor,
     engine: "Engine | None" = None,
     notifier: Notifier | None = None,
+    store: TradeStore | None = None,
 ) -> AsyncIterator[MetricsServer | None]:
     """Expose what an executor does, as long as the context lasts.
 
@@ -51,6 +59,8 @@ async def open_metrics(
     engine : Engine or None
         Open; read too.
     notifier : Notifier or None
+        Read too.
+    store : TradeStore or None
         Read too.
 
     Yields
@@ -76,6 +86,8 @@ async def open_metrics(
                 readers.append(engine_reader(engine))
             if notifier is not None:
                 readers.append(notifier_reader(notifier))
+            if store is not None:
+                readers.append(store_reader(store))
             metrics = Metrics(readers)
             server = MetricsServer(metrics, _text(config, "METRICS_HOST") or _DEFAULT_HOST, port)
             stops.append(executor.on_trade_result(metrics.count))
@@ -159,6 +171,20 @@ def notifier_reader(notifier: Notifier) -> Reader:
             yield "polyexec_notices_total", (endpoint, "lost"), counts.lost
         yield "polyexec_notices_folded_total", (), notifier.folded
         yield "polyexec_notices_waiting", (), notifier.waiting
+
+    return read
+
+
+def store_reader(store: TradeStore) -> Reader:
+    """Return what reads a trade store. It may be called from any thread."""
+
+    def read() -> Iterator[Sample]:
+        counts = store.counts
+        for what in ("written", "spilled", "dropped", "refused", "outages"):
+            yield "polyexec_store_total", (what,), getattr(counts, what)
+        yield "polyexec_store_waiting", (), counts.queued
+        yield "polyexec_store_spilled_bytes", (), counts.spill_bytes
+        yield "polyexec_store_up", (), not store.failure
 
     return read
 

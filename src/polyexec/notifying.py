@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from polyexec.clob.origin import default_ssl_context
@@ -51,6 +51,7 @@ async def open_notifications(
     *,
     ssl_context: "ssl.SSLContext | None" = None,
     close_s: float = _CLOSE_S,
+    told: Container[str] = (),
 ) -> AsyncIterator[Notifier | None]:
     """Tell people what an executor does, as long as the context lasts.
 
@@ -66,6 +67,8 @@ async def open_notifications(
         What is trusted; None: the system's authorities.
     close_s : float
         How long the last notices may take at the end.
+    told : container of str
+        Log events that become no notices, as they are told of in another way.
 
     Yields
     ------
@@ -117,7 +120,7 @@ async def open_notifications(
     notifier.start()
     notifier.notify(_life_notice("Started", executor))
     try:
-        with _alarms(notifier):
+        with _alarms(notifier, told):
             yield notifier
     finally:
         for stop in stops:
@@ -127,10 +130,12 @@ async def open_notifications(
 
 
 @contextlib.contextmanager
-def _alarms(notifier: Notifier) -> Iterator[None]:
+def _alarms(notifier: Notifier, told: Container[str]) -> Iterator[None]:
     """Turn errors in the log into notices meanwhile."""
     library = logging.getLogger("polyexec")
-    handlers: list[logging.Handler] = [AlarmHandler(notifier.notify)]
+    alarms = AlarmHandler(notifier.notify)
+    alarms.addFilter(lambda record: record.getMessage() not in told)
+    handlers: list[logging.Handler] = [alarms]
     if not library.hasHandlers() and logging.lastResort is not None:
         # Nobody has set logging up: what was shown without our handler is shown beside it.
         handlers.append(logging.lastResort)

@@ -137,6 +137,30 @@ def test_fills_of_an_order_that_the_exchange_forgot(run):
     run(body())
 
 
+def test_fills_of_an_unanswered_order_are_searched_from_when_it_was_sent(run):
+    async def body():
+        async with opened() as (server, venue):
+            server.routes[("GET", f"/data/order/{ORDER_ID}")] = (404, {"error": "not found"})
+            server.routes[("GET", "/data/orders")] = {"data": []}
+            asked: list[dict[str, str]] = []
+
+            def trades(request: Request) -> Any:
+                asked.append(query(request))
+                return {"data": [trade("t1", ORDER_ID)]}
+
+            server.routes[("GET", "/data/trades")] = trades
+            before_s = int(venue.clock.now_s())
+            venue._remember_unanswered([ORDER_ID])
+            (fill,) = await venue.fetch_fills(ORDER_ID)
+            assert fill.trade_id == "t1"
+            assert before_s - 120 < int(asked[0]["after"]) < before_s - 60
+            others = [f"0x{number:064x}" for number in range(5000)]
+            venue._remember_unanswered(others)
+            assert len(venue._sent_after_s) == 4096
+
+    run(body())
+
+
 def test_venue_that_cannot_be_reached_says_so_and_leaves_nothing_open(run):
     async def body():
         with socket.socket() as taken:

@@ -34,6 +34,10 @@ from polyexec.models import Market, OrderId, TokenId
 
 __all__ = ["ClobVenue", "own_fills"]
 
+_UNANSWERED_MARGIN_S = 60.0
+"""More than the exchange's clock is off by: its requests are refused long before."""
+_MOST_UNANSWERED = 4096
+
 log = logging.getLogger("polyexec.clob")
 
 
@@ -107,6 +111,8 @@ class ClobVenue:
         self.maker_address = maker_address or signer_address
         self.limits = RateLimits(unix_s=now_s)
         self.clock = ServerClock(unix_s=now_s)
+        self._timeout_s = timeout_s
+        self._sent_after_s: dict[OrderId, int] = {}
         self.fills: FillBook | None = None
         """What the user channel tells as well: :meth:`fetch_fills` puts the two together."""
         self.transport = OrderTransport(
@@ -200,6 +206,7 @@ class ClobVenue:
 
         def answered(outcome: Outcome) -> None:
             if isinstance(outcome, NoAnswer):
+                self._remember_unanswered(batch.order_ids)
                 limits.answered(endpoint, cost)
             else:
                 status, told = outcome.status, outcome.headers
@@ -208,6 +215,15 @@ class ClobVenue:
             on_outcome(outcome)
 
         self.transport.send("POST", batch.path, batch.headers, batch.body, answered)
+
+    def _remember_unanswered(self, order_ids: Iterable[OrderId]) -> None:
+        """Keep when orders were sent, roughly: their trades are looked for from then on only."""
+        since_s = int(self.clock.now_s() - self._timeout_s - _UNANSWERED_MARGIN_S)
+        known = self._sent_after_s
+        for order_id in order_ids:
+            known.setdefault(order_id, since_s)  # sent again: by the first time
+        while len(known) > _MOST_UNANSWERED:
+            del known[next(iter(known))]
 
     async def fetch_market(self, token_id: TokenId) -> Market:
         """Return what pricing and signing need of a token's market; at most a minute old."""
@@ -236,7 +252,8 @@ class ClobVenue:
         # The order is not known or does not name all its trades. By market, not by token: a maker
         # of a complementary match holds the other token than the trade names.
         market = None if order is None else await self.client.condition_of(order.token_id)
-        return own_fills(order_id, await self.client.trades(market=market))
+        after_s = self._sent_after_s.get(order_id)
+        return own_fills(order_id, await self.client.trades(market=market, after_s=after_s))
 
     async def fetch_balance(self) -> BalanceSnapshot:
         """Return the collateral balance; open orders are not subtracted."""

@@ -147,11 +147,22 @@ _NOTIFIER: Final = (
     Metric("polyexec_notices_folded_total", "counter", "Notices told as a number only."),
     Metric("polyexec_notices_waiting", "gauge", "Notices in the queues."),
 )
+_STORE: Final = (
+    Metric(
+        "polyexec_store_total",
+        "counter",
+        "Trade store: rows written or refused, events spilled to disk or dropped, outages.",
+        ("what",),
+    ),
+    Metric("polyexec_store_waiting", "gauge", "Events that wait in memory for the store."),
+    Metric("polyexec_store_spilled_bytes", "gauge", "What waits on disk for the database."),
+    Metric("polyexec_store_up", "gauge", "1: the database takes rows."),
+)
 _OWN: Final = (
     Metric("polyexec_scrape_errors_total", "counter", "Readers that failed during a scrape."),
 )
 
-METRICS: Final = (*_RESULTS, *_EXECUTOR, *_ENGINE, *_NOTIFIER, *_OWN)
+METRICS: Final = (*_RESULTS, *_EXECUTOR, *_ENGINE, *_NOTIFIER, *_STORE, *_OWN)
 """Everything that is exposed."""
 
 _BY_NAME: Final = {metric.name: metric for metric in METRICS}

@@ -1,0 +1,176 @@
+"""``submit`` with everything attached, all of it dead, against ``submit`` with nothing attached."""
+
+import contextlib
+import logging
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polyexec as px
+from benchmarks import bench_journal, bench_plan, inputs
+from benchmarks.bench_wire import Paced
+from benchmarks.harness import Row
+from benchmarks.peers import floor
+from benchmarks.targets import NOTHING
+from polyexec.clob.pool import OrderTransport
+from polyexec.core.ports import AnswerCallback, OrderBatch, OrderStatus, Outcome
+from polyexec.errors import NotSentError, TransportError
+from polyexec.looping import LoopThread
+
+_BALANCE_MICRO = 10**12
+
+
+class _Venue:
+    """Posts to the C server over TLS, which answers at once; nothing trades."""
+
+    def __init__(self) -> None:
+        self._transport = OrderTransport(
+            floor.url(),
+            ssl_context=floor.client_context(),
+            size=2,
+            warm_interval_s=3600,
+            ping_interval_s=3600,
+        )
+
+    async def open(self) -> None:
+        await self._transport.open()
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    def post_orders(self, batch: OrderBatch, on_outcome: AnswerCallback) -> None:
+        def answered(outcome: Outcome) -> None:
+            # The server does not trade: the money is free again.
+            on_outcome(px.NoAnswer(error=NotSentError("a benchmark")))
+
+        self._transport.send("POST", batch.path, batch.headers, batch.body, answered)
+
+    async def fetch_market(self, token_id: px.TokenId) -> px.Market:
+        raise TransportError("a benchmark asks for no market")
+
+    async def fetch_order(self, order_id: px.OrderId) -> OrderStatus | None:
+        return None
+
+    async def fetch_fills(self, order_id: px.OrderId) -> tuple[px.Fill, ...]:
+        return ()
+
+    async def fetch_balance(self) -> px.BalanceSnapshot:
+        now_ms = px.SystemClock().time_ms()
+        return px.BalanceSnapshot(balance_micro=_BALANCE_MICRO, as_of_ms=now_ms)
+
+    async def fetch_position(self, token_id: px.TokenId) -> px.BalanceSnapshot:
+        return px.BalanceSnapshot(balance_micro=0, as_of_ms=px.SystemClock().time_ms())
+
+    async def cancel_orders(self, order_ids: Sequence[px.OrderId]) -> tuple[px.OrderId, ...]:
+        return ()
+
+    async def cancel_all(self) -> tuple[px.OrderId, ...]:
+        return ()
+
+
+class Attended:
+    """An executor that submits from this thread; its loop runs in another.
+
+    Only one of the two is open at a time: the threads of one would disturb the other. So each turn
+    begins with seconds of closing and opening, and the row takes minutes. What is open at the end
+    goes with the process.
+    """
+
+    current: "Attended | None" = None
+
+    def __init__(self, *, attended: bool) -> None:
+        self._attended = attended
+        self._loop: LoopThread | None = None
+        self._stack = contextlib.AsyncExitStack()
+        self._holes: list[socket.socket] = []
+
+    def write(self) -> None:
+        if Attended.current is not self:
+            if Attended.current is not None:
+                Attended.current.close()
+            self.open()
+        self._submission = self._executor.submit(self._signal)
+
+    def answer(self) -> None:
+        assert self._loop is not None
+
+        async def wait() -> px.TradeResult:
+            return await self._submission
+
+        result = self._loop.run(wait())
+        if result.skipped is not None:
+            raise SystemExit(f"skipped: {result.skipped} {result.detail}")
+
+    def open(self) -> None:
+        # That nothing answers is told in the log, again and again.
+        logging.getLogger("polyexec").addHandler(logging.NullHandler())
+        logging.getLogger("polyexec").propagate = False
+        self._loop, self._stack = LoopThread(), contextlib.AsyncExitStack()
+        self._loop.run(self._open())
+        Attended.current = self
+
+    def close(self) -> None:
+        if self._loop is not None:
+            self._loop.run(self._stack.aclose())
+            self._loop.stop()
+            self._loop, Attended.current = None, None
+        while self._holes:
+            self._holes.pop().close()
+
+    async def _open(self) -> None:
+        folder = bench_journal.new_folder()
+        config = px.ExecutorConfig(**self._settings(folder))
+        executor = px.Executor(config, _Venue())
+        self._signal = bench_plan.signal(px.SystemClock().time_ms())
+        self._executor = executor
+        if self._attended:
+            await self._stack.enter_async_context(px.attend(executor))
+        else:
+            await self._stack.enter_async_context(executor)
+
+    def _settings(self, folder: Path) -> dict[str, Any]:
+        given: dict[str, Any] = {
+            "private_key": inputs.PRIVATE_KEY,
+            "api_key": "k",
+            "api_secret": "c2VjcmV0",
+            "api_passphrase": "p",
+            "executor_mode": "live",
+            "clob_url": floor.url(),
+            "trading_enabled": True,
+            "opportunity_timeout_ms": 0,
+            "max_quote_age_ms": 86_400_000,
+            "journal_mode": "os",
+            "journal_folder": str(folder),
+        }
+        if self._attended:
+            given |= {
+                "database": {"DB_URL": f"postgresql://u:p@127.0.0.1:{self._hole()}/trades"},
+                "notify": {"NOTIFY_WEBHOOK_URL": f"http://127.0.0.1:{self._hole()}/hook"},
+                "metrics": {"METRICS_PORT": "0"},
+                "balance": {"BALANCE_SOURCE": "redis"},
+                "redis": {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self._hole())},
+            }
+        return given
+
+    def _hole(self) -> int:
+        """Return a port that takes connections and says nothing."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self._holes.append(listening)
+        return int(listening.getsockname()[1])
+
+
+def rows() -> list[Row]:
+    if floor.build():
+        return []
+    ours, bare = Attended(attended=True), Attended(attended=False)
+    return [
+        Row(
+            "submit_attended",
+            "signal to the last byte with the kernel, with store, notifications, balance watch and "
+            "metrics attached whose servers take connections and never answer; the other: nothing "
+            "attached",
+            Paced(ours.write, ours.answer),
+            {NOTHING: Paced(bare.write, bare.answer)},
+        )
+    ]
