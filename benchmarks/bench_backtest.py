@@ -1,6 +1,7 @@
 """The full backtest, from a recording to a report: books, evaluator, executor, exchange."""
 
 import atexit
+import gc
 import shutil
 import tempfile
 from functools import cache
@@ -102,6 +103,8 @@ def rows() -> list[Row]:
             _run_few,
             public,
             check=lambda: check_public(public),
+            before=gc.collect,
+            least=5,
         ),
         Row(
             "backtest_tape",
@@ -110,12 +113,16 @@ def rows() -> list[Row]:
             lambda: _run(_inputs()[2]),
             {FRAMES: lambda: _plain(FRAMES), INTEGERS: lambda: _plain(INTEGERS)},
             check=check,
+            before=gc.collect,
+            least=10,
         ),
         Row(
             "backtest_frames",
             f"{what}: out of a file of frames, each decoded and taken by the feed's keeper",
             lambda: _run(_inputs()[1]),
             {FRAMES: lambda: _plain(FRAMES)},
+            before=gc.collect,
+            least=5,
         ),
     ]
 

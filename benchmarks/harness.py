@@ -59,6 +59,8 @@ class Row:
     """The row that bounds this one from below; it is timed again in this row's turns."""
     before: Call = lambda: None
     """Runs, untimed, before every turn of this row's own call."""
+    least: int = 100
+    """Samples, however long they take; fewer for calls of seconds."""
 
 
 @dataclass
@@ -147,7 +149,7 @@ def measure(row: Row, *, seconds: float, floor: Call | None = None) -> dict[str,
     gc.disable()
     try:
         deadline = time.perf_counter_ns() + int(seconds * 1e9)
-        while time.perf_counter_ns() < deadline or len(own.timing.samples) < 100:
+        while time.perf_counter_ns() < deadline or len(own.timing.samples) < row.least:
             for contestant in turns:
                 contestant.turn()
     finally:
