@@ -39,14 +39,14 @@ class Watched:
     """YES and NO of every market, trio by trio."""
 
 
-def watched(trios: int) -> Watched:
-    """Return trios of adjacent strikes, ten to an event; every trio as all four strategies."""
+def watched(trios: int, *, per_event: int = TRIOS_PER_EVENT) -> Watched:
+    """Return trios of adjacent strikes, so many to an event; every trio as all four strategies."""
     books: dict[str, tuple[Levels, Levels]] = {}
     forms: list[Form] = []
     pairs: list[Pair] = []
     random = Random(0)
-    for event in range(-(-trios // TRIOS_PER_EVENT)):
-        wanted = min(TRIOS_PER_EVENT, trios - event * TRIOS_PER_EVENT)
+    for event in range(-(-trios // per_event)):
+        wanted = min(per_event, trios - event * per_event)
         fair = [9_500 - 900 * strike for strike in range(wanted + 1)]
         parents = [_market(books, pairs, random, price) for price in fair]
         for trio in range(wanted):
