@@ -150,7 +150,12 @@ def test_runs_in_a_notebook_too_where_a_loop_runs_already() -> None:
 
 
 @pytest.mark.parametrize("where", ["here", "notebook"])
-def test_control_c_gives_a_partial_report_that_says_so(where: str) -> None:
+def test_control_c_gives_a_partial_report_that_says_so(
+    where: str, request: pytest.FixtureRequest
+) -> None:
+    # Whoever starts the tests in the background may have switched it off.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     seen: list[int] = []
 
     def interrupt(books, now_ms):

@@ -97,6 +97,7 @@ async def test_what_was_logged_to_nobody_is_still_shown(
 ) -> None:
     # As in a process that has not set logging up: a handler of ours would silence its warnings.
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("polyexec"), "handlers", [])
     settings = config(server)
     async with (
         px.Executor(settings) as executor,

@@ -257,7 +257,8 @@ def test_mistake_of_ours_is_a_500_and_the_connection_lives(
             assert (await http.get("/ok")).json() == "OK"
 
     run(main())
-    assert "GET /book failed" in caplog.text
+    (record,) = (one for one in caplog.records if one.msg == "paper_request_failed")
+    assert vars(record)["request"] == "GET /book"
 
 
 def test_close_ends_open_connections_and_waiting_requests(run: Run) -> None:

@@ -70,7 +70,7 @@ class World:
 
     async def live(self) -> None:
         """Refill the books; restart, and cut connections, now and then."""
-        restart_at, cut_at = time.monotonic() + 60, time.monotonic() + 8
+        restart_at, cut_at = time.monotonic() + 150, time.monotonic() + 8
         while True:
             await asyncio.sleep(_REFILL_S)
             self.fill()
@@ -112,7 +112,7 @@ class World:
             return None
         draw = self._rng.random()
         if request.method == "POST" and request.path == "/orders":
-            draw *= 1 if draw >= 0.05 else 0.2  # what costs most happens most
+            draw *= 1 if draw >= 0.02 else 0.5  # what costs most happens most
         if draw < 0.002:
             found: px.paper.Response | px.paper.Fault = px.paper.Fault.CLOSE
         elif draw < 0.004:

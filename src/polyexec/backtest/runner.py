@@ -180,7 +180,7 @@ class _Groups(Publisher[TradeResult]):
         self.latest: dict[OrderId, TradeResult] = {}
 
     def publish(self, event: TradeResult) -> None:
-        self.latest[event.order_ids[0]] = event
+        self.latest[event.legs[0].order_id] = event
         super().publish(event)
 
 
@@ -279,7 +279,7 @@ class _Run:
             results = [(ms, await submission) for ms, _, submission in self._asked]
             latest = executor.groups.latest
             results = [
-                (ms, latest.get(result.order_ids[0], result) if result.order_ids else result)
+                (ms, latest.get(result.legs[0].order_id, result) if result.legs else result)
                 for ms, result in results
             ]
         self._exchange.audit()
