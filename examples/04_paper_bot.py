@@ -39,8 +39,9 @@ async def trade(executor: px.Executor, client: px.ClobClient, tokens: list[px.To
     """Look at the books again and again; the executor refuses what does not pay."""
     markets = [await client.market_by_token(token) for token in tokens]
     for _ in range(ROUNDS):
-        legs = [await look(client, market) for market in markets]
-        if None not in legs:
+        looks = [await look(client, market) for market in markets]
+        legs = [leg for leg in looks if leg is not None]
+        if len(legs) == len(markets):
             # Exactly one of the two pays a dollar, so a share of each is worth one.
             await executor.submit(px.LegsSignal(legs, payout=1, outcomes=[(1, 0), (0, 1)]))
         await asyncio.sleep(0.01)
