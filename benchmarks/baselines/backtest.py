@@ -53,17 +53,8 @@ class Backtest(Engine):
                     now,
                 )
                 continue
-            touched = []
-            for change in event["price_changes"]:
-                book = self.books.get(change["asset_id"])
-                if book is None:
-                    continue
-                book.put(change["side"], to_e4(change["price"]), to_micro(change["size"]), now)
-                stated = to_e4(change["best_bid"]), to_e4(change["best_ask"])
-                if (book.best_bid, book.best_ask) != stated:
-                    raise ValueError(f"a gap: {change}")
-                touched.append(book)
-            self.look_at(touched, now)
+            touched = self.take(event["price_changes"], now)
+            self.look_at([book for book, _ in touched], now)
 
     def play_columns(self, tokens: tuple[str, ...], blocks: Iterable[Any]) -> None:
         books = [self.books.get(token) for token in tokens]

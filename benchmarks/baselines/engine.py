@@ -77,8 +77,17 @@ class Engine:
     def on_frame(self, frame: bytes) -> list[Any]:
         event = orjson.loads(frame)
         now = time.monotonic_ns()
+        return [
+            found
+            for book, side in self.take(event["price_changes"], now)
+            for watch in book.takers[side]
+            if (found := self.look(watch, now)) is not None
+        ]
+
+    def take(self, changes: list[dict[str, str]], now: int) -> list[tuple[Book, str]]:
+        """Apply the changes of a message; return what they touched."""
         touched = []
-        for change in event["price_changes"]:
+        for change in changes:
             book = self.books.get(change["asset_id"])
             if book is None:
                 continue
@@ -86,13 +95,8 @@ class Engine:
             stated = to_e4(change["best_bid"]), to_e4(change["best_ask"])
             if (book.best_bid, book.best_ask) != stated:
                 raise ValueError(f"a gap: {change}")
-            touched.append(book.takers[change["side"]])
-        return [
-            found
-            for takers in touched
-            for watch in takers
-            if (found := self.look(watch, now)) is not None
-        ]
+            touched.append((book, change["side"]))
+        return touched
 
     def look(self, watch: Watch, now: int) -> Any:
         if now < watch.quiet_until_ns:

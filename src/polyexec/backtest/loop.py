@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import math
+import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
 __all__ = ["DeadlockError", "VirtualClock", "VirtualLoop", "run_virtual"]
@@ -140,13 +141,23 @@ def run_virtual(clock: VirtualClock, main: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return run()
-    with ThreadPoolExecutor(1, "polyexec-backtest") as thread:
-        ends = thread.submit(run)
+    outcome: Future[T] = Future()
+
+    def work() -> None:
         try:
-            return ends.result()
-        except KeyboardInterrupt:
-            # It is this thread that is interrupted, and the other one that has to end.
-            with contextlib.suppress(RuntimeError):  # it ended a moment ago
-                for task in running:
-                    task.get_loop().call_soon_threadsafe(task.cancel)
-            return ends.result()
+            outcome.set_result(run())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=work, name="polyexec-backtest", daemon=True)
+    try:
+        thread.start()
+        return outcome.result()
+    except KeyboardInterrupt:
+        # It is this thread that is interrupted, perhaps while it starts the one that has to end.
+        if thread.ident is None:
+            raise
+        with contextlib.suppress(RuntimeError):  # it ended a moment ago
+            for task in running:
+                task.get_loop().call_soon_threadsafe(task.cancel)
+        return outcome.result()
