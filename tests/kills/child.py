@@ -142,7 +142,18 @@ class _Life:
     # books ------------------------------------------------------------------------------------
 
     async def _audit(self, executor: px.Executor) -> None:
-        """Ask for every order until all are resolved, then for money and shares; report."""
+        """Report the books once two looks in a row find the same.
+
+        A group may act meanwhile: what settles between the balance and the comparison counts twice
+        until the next balance.
+        """
+        before, books = None, await self._look(executor)
+        while books != before:
+            before, books = books, await self._look(executor)
+        self._say(books)
+
+    async def _look(self, executor: px.Executor) -> Books:
+        """Ask for every order until all are resolved, then for money and shares."""
         while (await executor.reconcile()).unknown_orders:  # noqa: ASYNC110  it asks each time
             await asyncio.sleep(0.03)
         promised = self._available(executor)
@@ -154,15 +165,13 @@ class _Life:
             )
         found = await executor.reconcile()
         ledger = executor.ledger
-        self._say(
-            Books(
-                orders={str(o.order_id): str(o.state) for o in executor._tracker.orders},
-                held=self._held(executor),
-                promised=promised,
-                available=self._available(executor),
-                balance={str(asset): ledger.balance(asset) for asset in self._assets()},
-                problem="" if found.is_exact else repr(found),
-            )
+        return Books(
+            orders={str(o.order_id): str(o.state) for o in executor._tracker.orders},
+            held=self._held(executor),
+            promised=promised,
+            available=self._available(executor),
+            balance={str(asset): ledger.balance(asset) for asset in self._assets()},
+            problem="" if found.is_exact else repr(found),
         )
 
     def _assets(self) -> list[px.TokenId]:
