@@ -142,13 +142,14 @@ class _Life:
     # books ------------------------------------------------------------------------------------
 
     async def _audit(self, executor: px.Executor) -> None:
-        """Report the books once two looks in a row find the same.
+        """Report the books once two looks in a row find the same, and no answer is due.
 
         A group may act meanwhile: what settles between the balance and the comparison counts twice
-        until the next balance.
+        until the next balance, and what is on its way is held.
         """
         before, books = None, await self._look(executor)
-        while books != before:
+        while books != before or executor._waiting:
+            await executor.drain()
             before, books = books, await self._look(executor)
         self._say(books)
 
