@@ -28,6 +28,7 @@ LAYERS = {
         "results",
         "secret",
         "settings",
+        "variables",
         "signal_json",
         "signals",
     },

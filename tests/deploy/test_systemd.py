@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from polyexec import cli
-from polyexec.config import VARIABLES, ExecutorConfig, default_journal_folder
+from polyexec.config import ExecutorConfig, default_journal_folder
+from polyexec.variables import VARIABLES
 from tests.deploy import confined
 
 ROOT = Path(__file__).resolve().parent.parent.parent

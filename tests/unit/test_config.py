@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from polyexec.config import DEFAULT_CLOB_URL, VARIABLES, ExecutorConfig, Secret
+from polyexec.config import DEFAULT_CLOB_URL, ExecutorConfig, Secret
 from polyexec.enums import OrderType, SignatureType
 from polyexec.errors import ConfigError
+from polyexec.variables import VARIABLES
 
 KEY = "0x" + "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"
 OTHER_KEY = "0x" + "5d1994b7a213048e7342582c6ecc7315ff623a728193803bf579e12b40473429"

@@ -11,11 +11,12 @@ from polyexec.clob.client import ClobClient
 from polyexec.clob.clock import ServerClock
 from polyexec.clob.limits import RateLimits
 from polyexec.clob.pool import OrderTransport
-from polyexec.config import VARIABLES, ExecutorConfig
+from polyexec.config import ExecutorConfig
 from polyexec.core.auth import ApiCredentials, L2Signer
 from polyexec.doctor.findings import NotPossibleError
 from polyexec.enums import SignatureType, VenueMode
 from polyexec.errors import VenueModeError
+from polyexec.variables import VARIABLES
 
 __all__ = ["Account", "Case", "call_it"]
 

@@ -2,8 +2,9 @@
 
 import random
 
-from polyexec.config import VARIABLES, ExecutorConfig
+from polyexec.config import ExecutorConfig
 from polyexec.errors import ConfigError
+from polyexec.variables import VARIABLES
 from tests.fuzz import generate
 from tests.fuzz.registry import target
 
