@@ -38,6 +38,7 @@ LAYERS = {
         "account",
         "attending",
         "balancing",
+        "books",
         "control",
         "control_socket",
         "controlling",

@@ -202,7 +202,7 @@ def status_of(executor: Executor) -> dict[str, Any]:
         "reduce_only": risk.is_reduce_only,
         "venue_mode": str(executor.venue_mode),
         "in_flight": executor.in_flight,
-        "open_orders": len(executor.open_orders),
+        "open_orders": len(executor.orders),
         "unknown_groups": risk.unknown_groups,
         "balance": str(from_micro(ledger.balance())),
         "available": str(from_micro(ledger.available())),
@@ -226,7 +226,7 @@ def _quiet(executor: Executor, *, is_quiet: bool) -> dict[str, Any]:
         "halted": executor.halted,
         "trading": executor.trading_enabled,
         "in_flight": executor.in_flight,
-        "open_orders": len(executor.open_orders),
+        "open_orders": len(executor.orders),
         **({} if is_quiet else {"warning": "orders are still being written to the exchange"}),
     }
 

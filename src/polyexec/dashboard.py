@@ -329,7 +329,7 @@ def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]
 
 
 def _executor_view(executor: Executor) -> dict[str, Any]:
-    ledger, risk, orders = executor.ledger, executor.risk, executor.open_orders
+    ledger, risk, orders = executor.ledger, executor.risk, executor.orders
     return {
         "trading": executor.trading_enabled,
         "halted": risk.halted,

@@ -5,34 +5,32 @@ and returns when the bytes are with the kernel. Only the answer comes through th
 """
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from polyexec.account import build_signer
+from polyexec.books import Booked
 from polyexec.clob.user_channel import UserChannel
 from polyexec.clob.venue import ClobVenue
 from polyexec.clocks import SystemClock
 from polyexec.config import ExecutorConfig
 from polyexec.core.groups import LegGroup
-from polyexec.core.ledger import COLLATERAL, Ledger
+from polyexec.core.ledger import COLLATERAL
 from polyexec.core.pipeline import Pipeline, Plan
 from polyexec.core.ports import (
     AnswerCallback,
     BalanceSnapshot,
     Clock,
-    Fill,
     GuardedVenue,
     Journal,
     OrderBatch,
     Outcome,
     Venue,
 )
-from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.enums import SkipReason, VenueMode
 from polyexec.errors import InputError, UsageError
 from polyexec.following import Follower
@@ -40,7 +38,7 @@ from polyexec.grouping import GroupKeeper
 from polyexec.listening import OrderListener, open_listener
 from polyexec.live_settings import check_live
 from polyexec.models import OrderId, TokenId
-from polyexec.numbers import Number, to_micro
+from polyexec.numbers import Number
 from polyexec.observing import Observed
 from polyexec.opening import (
     clob_venue,
@@ -50,8 +48,7 @@ from polyexec.opening import (
     resolution_policy,
     wants_user_channel,
 )
-from polyexec.parsing import parse_token_id
-from polyexec.posting import post
+from polyexec.posting import AnswersDue, post
 from polyexec.queueing import SignalQueue
 from polyexec.reconciliation import Reconciliation, fetch_settled, reconcile, take_balance
 from polyexec.recovery import Restored, restore
@@ -69,7 +66,7 @@ __all__ = ["BaseExecutor", "Executor"]
 _log = logging.getLogger("polyexec.executor")
 
 
-class BaseExecutor(Observed, Switched):
+class BaseExecutor(Booked, Observed, Switched):
     """Everything of an executor but its way of waiting; see :class:`Executor`."""
 
     def __init__(
@@ -82,7 +79,7 @@ class BaseExecutor(Observed, Switched):
     ) -> None:
         if not isinstance(config, ExecutorConfig):
             raise InputError("config", config, "must be an ExecutorConfig")
-        self._clock: Clock = clock or SystemClock()
+        Booked.__init__(self, clock or SystemClock(), resolution_policy(config))
         self._watch = VenueWatch(self._clock)
         Observed.__init__(self, self._watch.changes)
         Switched.__init__(self, config)
@@ -92,19 +89,10 @@ class BaseExecutor(Observed, Switched):
         self._journal = journal
         self._recovering: frozenset[OrderId] = frozenset()
         self._signer = build_signer(config)
-        self._ledger = Ledger()
-        self._tracker = OrderTracker(
-            self._ledger,
-            self._clock,
-            resolution_policy(config),
-        )
         self._pipeline: Pipeline | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
-        self._waiting = 0
-        self._draining = False
-        self._idle: asyncio.Event | None = None
-        self._waiting_lock = threading.Lock()
+        self._due = AnswersDue()
         self._queue = SignalQueue(config.queue_size)
         self._follower: Follower | None = None
         self._keeper: GroupKeeper | None = None
@@ -132,36 +120,6 @@ class BaseExecutor(Observed, Switched):
     def is_open(self) -> bool:
         """It takes signals: opened, and not closed yet."""
         return self._pipeline is not None and not self._closed
-
-    @property
-    def clock(self) -> Clock:
-        """What it reads the time from."""
-        return self._clock
-
-    @property
-    def orders(self) -> tuple[TrackedOrder, ...]:
-        """Orders that are not final: open, unknown, or with trades that have not settled."""
-        return self._tracker.orders
-
-    def listen_to_orders(
-        self, listener: Callable[[TrackedOrder, Sequence[Fill]], None]
-    ) -> Callable[[], None]:
-        """Call ``listener`` with an order and its fills whenever news of it were booked.
-
-        In the thread that brought them: it must not block. Returns the way to stop it.
-        """
-        return self._tracker.listen(listener)
-
-    @property
-    def tokens(self) -> frozenset[TokenId]:
-        """Tokens that it holds by its books, or has orders for that are not final."""
-        traded = {order.leg.token_id for order in self._tracker.orders}
-        return frozenset(self._ledger.balances().keys() | traded) - {COLLATERAL}
-
-    @property
-    def ledger(self) -> Ledger:
-        """Balance, positions and reservations."""
-        return self._ledger
 
     @property
     def venue(self) -> Venue:
@@ -200,11 +158,6 @@ class BaseExecutor(Observed, Switched):
         return self._listener.channel if self._listener is not None else None
 
     @property
-    def open_orders(self) -> tuple[TrackedOrder, ...]:
-        """Orders that are followed: not final, or with trades that have not settled."""
-        return self._tracker.orders
-
-    @property
     def leg_groups(self) -> tuple[LegGroup, ...]:
         """Groups with an order that is not final."""
         return () if self._keeper is None else self._keeper.groups
@@ -214,60 +167,13 @@ class BaseExecutor(Observed, Switched):
         """Signals that ``submit_nowait`` refused because its queue was full."""
         return self._queue.dropped
 
-    def update_balance(self, amount: Number, *, as_of_ms: int | None = None) -> bool:
-        """Tell the collateral balance that the exchange had.
-
-        Parameters
-        ----------
-        amount : number
-            Dollars, on the 1e-6 grid.
-        as_of_ms : int or None
-            When it was taken, unix milliseconds; ``None``: now. What traded before is taken to be
-            in it, what traded later is still counted on top.
-
-        Returns
-        -------
-        bool
-            False when a newer balance is known already.
-
-        Raises
-        ------
-        InputError
-            Negative, not finite or finer than 1e-6; nothing changes.
-        """
-        micro = to_micro(amount, "amount")
-        as_of = self._clock.time_ms() if as_of_ms is None else as_of_ms
-        return self._ledger.update(COLLATERAL, micro, as_of_ms=as_of)
-
     def update_positions(
         self, positions: Mapping[str, Number], *, as_of_ms: int | None = None
     ) -> None:
-        """Tell how many shares of each token the exchange has for us; others are left alone.
-
-        Raises
-        ------
-        InputError
-            Naming token and value; nothing changes.
-        """
-        parsed = [
-            (parse_token_id(token), to_micro(size, f"positions[{token}]"))
-            for token, size in positions.items()
-        ]
-        as_of = self._clock.time_ms() if as_of_ms is None else as_of_ms
-        for token, micro in parsed:
-            self._ledger.update(token, micro, as_of_ms=as_of)
+        """Take them in; see ``Booked``. What groups tied up in sold shares is free again."""
+        super().update_positions(positions, as_of_ms=as_of_ms)
         if self._keeper is not None:
             self._keeper.observe_positions()
-
-    def give_up_unknown(self, order_id: str) -> bool:
-        """Take an unknown order to be absent, because you know that it is: its money is free.
-
-        Returns
-        -------
-        bool
-            False when no such order is unknown; nothing changed.
-        """
-        return self._tracker.give_up(OrderId(order_id.lower()))
 
     def set_trading_enabled(self, flag: bool) -> bool:
         """Set the trading switch; switched on, groups of an earlier run go on. See ``Switched``."""
@@ -371,7 +277,7 @@ class BaseExecutor(Observed, Switched):
                 submission._fail(error)
                 raise
             finally:
-                self._count_waiting(-1)
+                self._due.less()
             if self._keeper is None:
                 self._finish(submission, result)
             else:
@@ -380,10 +286,10 @@ class BaseExecutor(Observed, Switched):
                 self._follower.wake()
             self._on_answer(plan.batch.order_ids, plan.started_ns)
 
-        self._count_waiting(+1)
+        self._due.more()
         # The last step: a switch that was thrown since the checks still holds this back.
         if not self._door.enter():
-            self._count_waiting(-1)
+            self._due.less()
             pipeline.withdraw(plan)
             self._finish(submission, pipeline.skip(plan.signal, *self._why_shut()))
             return
@@ -405,9 +311,9 @@ class BaseExecutor(Observed, Switched):
             try:
                 on_outcome(outcome)
             finally:
-                self._count_waiting(-1)
+                self._due.less()
 
-        self._count_waiting(+1)
+        self._due.more()
         self._door.post(self.venue, batch, on_first)
 
     def _on_answer(self, order_ids: Sequence[OrderId], started_ns: int) -> None:
@@ -434,13 +340,6 @@ class BaseExecutor(Observed, Switched):
             raise UsageError("the executor is not open: use `async with Executor(config)`")
         return self._pipeline
 
-    def _count_waiting(self, step: int) -> None:
-        with self._waiting_lock:
-            self._waiting += step
-            idle = self._waiting == 0
-        if idle and self._draining and self._loop is not None and self._idle is not None:
-            self._loop.call_soon_threadsafe(self._idle.set)
-
     # lifecycle --------------------------------------------------------------------------------
 
     def _check_unopened(self) -> None:
@@ -451,7 +350,6 @@ class BaseExecutor(Observed, Switched):
     async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        self._idle = asyncio.Event()
         self._bind_callbacks(self._loop)
         config = self._config
         url, trust = config.clob_url, config.ssl_context
@@ -567,14 +465,7 @@ class BaseExecutor(Observed, Switched):
 
     async def _drain(self) -> None:
         """Wait for the answers that are due, no longer than the last of them may take."""
-        self._draining = True
-        if self._idle is None:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._config.post_timeout_s + 1):
-                while self._waiting:
-                    self._idle.clear()
-                    await self._idle.wait()
+        await self._due.wait(self._config.post_timeout_s + 1)
 
     def _open_journal(self) -> Restored:
         """Hold what an earlier run left open, before anything can be sent."""

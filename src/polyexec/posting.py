@@ -1,5 +1,6 @@
 """Handing a batch to a venue: whatever it does, there is an outcome. And the door before it."""
 
+import asyncio
 import logging
 import threading
 from typing import Final
@@ -8,7 +9,7 @@ from polyexec.core.gate import Gate
 from polyexec.core.ports import AnswerCallback, NoAnswer, OrderBatch, Venue
 from polyexec.errors import NotSentError, OutcomeUnknownError, TransportError
 
-__all__ = ["Door", "post"]
+__all__ = ["AnswersDue", "Door", "post"]
 
 _log = logging.getLogger("polyexec.executor")
 _MOST: Final = 2**31 - 1
@@ -69,6 +70,52 @@ class Door:
             post(venue, batch, on_outcome)
         finally:
             self.leave()
+
+
+class AnswersDue:
+    """How many batches were posted that have no outcome yet. Counted from any thread."""
+
+    __slots__ = ("_count", "_lock", "_waiters")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._lock = threading.Lock()
+        self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def more(self) -> None:
+        """Expect an answer."""
+        with self._lock:
+            self._count += 1
+
+    def less(self) -> None:
+        """Take note of one."""
+        with self._lock:
+            self._count -= 1
+            if self._count or not self._waiters:
+                return
+            waiters, self._waiters = self._waiters, []
+        for loop, event in waiters:
+            loop.call_soon_threadsafe(event.set)
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait until none is due, at most so long."""
+        waiter = asyncio.get_running_loop(), asyncio.Event()
+        with self._lock:
+            if not self._count:
+                return
+            self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiter[1].wait()
+        except TimeoutError:
+            pass
+        finally:
+            with self._lock:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
 
 
 def post(venue: Venue, batch: OrderBatch, on_outcome: AnswerCallback) -> None:

@@ -148,7 +148,7 @@ class _Life:
         until the next balance, and what is on its way is held.
         """
         before, books = None, await self._look(executor)
-        while books != before or executor._waiting:
+        while books != before or executor._due:
             await executor.drain()
             before, books = books, await self._look(executor)
         self._say(books)
