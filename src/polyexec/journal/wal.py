@@ -4,13 +4,11 @@
 dropped when one is found), ``journal.lock`` says who has the folder. Nothing here reads a clock.
 """
 
-import contextlib
 import fcntl
 import logging
 import os
-import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -31,16 +29,14 @@ from polyexec.core.journal import (
 from polyexec.core.ports import Journal
 from polyexec.errors import InputError, InternalError, JournalError
 from polyexec.journal.frames import (
-    MAX_PAYLOAD,
     DamageError,
     FileInfo,
     Place,
-    frame,
     is_current,
-    preamble,
     read_preamble,
     read_records,
 )
+from polyexec.journal.record_file import RecordFile
 from polyexec.models import OrderId
 
 __all__ = ["MAX_BYTES", "FileJournal", "JournalMode", "open_journal"]
@@ -55,9 +51,6 @@ _PID_WIDTH: Final = 20
 _USED: Final = b"a journal was made here\n"
 _ROUNDS: Final = 3
 _LONG: Final = 2**15
-# Zeros that are written behind the records before anybody needs them, and when to write more.
-_ROOM: Final = 2**20
-_LITTLE_ROOM: Final = 2**18
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
@@ -263,7 +256,7 @@ class FileJournal:
             ) from None
         os.pwrite(self._lock_fd, f"{self._pid:<{_PID_WIDTH - 1}}\n".encode(), 0)
 
-    def _read_or_create(self) -> tuple[FileInfo, Replay, "_File"]:
+    def _read_or_create(self) -> tuple[FileInfo, Replay, RecordFile]:
         self._new_path.unlink(missing_ok=True)
         if not self._path.exists():
             if os.pread(self._lock_fd, len(_USED), _PID_WIDTH):
@@ -274,7 +267,7 @@ class FileJournal:
                 )
             self._recovered = Recovered()
             info = FileInfo(account=self._account, generation=0, first_sequence=1, next_group=1)
-            file = _File.create(self._new_path, info)
+            file = RecordFile.create(self._new_path, info)
             file.sync()
             self._put_in_place()
             os.fsync(self._folder_fd)
@@ -291,18 +284,18 @@ class FileJournal:
                 _log.warning("journal_torn", extra={"warning": self._recovered.warning})
                 os.fsync(fd)
             if not is_current(data):
-                return self._renewed(info, replay, _File(fd, place))
+                return self._renewed(info, replay, RecordFile(fd, place))
         except BaseException:
             os.close(fd)
             raise
-        return info, replay, _File(fd, place)
+        return info, replay, RecordFile(fd, place)
 
     def _renewed(
-        self, info: FileInfo, replay: Replay, old: "_File"
-    ) -> tuple[FileInfo, Replay, "_File"]:
+        self, info: FileInfo, replay: Replay, old: RecordFile
+    ) -> tuple[FileInfo, Replay, RecordFile]:
         """Write an older version's file anew, before any record that it did not know."""
         info = _next_info(info, old.place, replay)
-        new = _File.create(self._new_path, info)
+        new = RecordFile.create(self._new_path, info)
         try:
             new.write([_encode(record) for record in replay.records()])
             new.sync()
@@ -446,7 +439,7 @@ class FileJournal:
             or self._file.wants_room
         )
 
-    def _fill(self, file: "_File") -> int:
+    def _fill(self, file: RecordFile) -> int:
         """Write zeros behind the records; return the last write that is on the disk."""
         file.fill()
         with self._lock:
@@ -468,9 +461,9 @@ class FileJournal:
             old, self._meanwhile = self._file, []
             records = tuple(self._replay.records())
             info = _next_info(self._info, old.place, self._replay)
-        new: _File | None = None
+        new: RecordFile | None = None
         try:
-            new = _File.create(self._new_path, info)
+            new = RecordFile.create(self._new_path, info)
             new.write([_encode(record) for record in records])
             new.make_room()
             new.sync()
@@ -509,111 +502,3 @@ def _next_info(info: FileInfo, place: Place, replay: Replay) -> FileInfo:
         first_sequence=place.sequence,
         next_group=replay.next_group,
     )
-
-
-class _File:
-    """An open journal file and the place of its next record.
-
-    Zeros stand behind the records up to ``_room``. Whoever writes more of them claims a part first,
-    so that no record is written where zeros are still on their way.
-    """
-
-    def __init__(self, fd: int, place: Place) -> None:
-        self._fd = fd
-        self.place = place
-        self._room = place.offset
-        self._claimed = -1  # nothing
-        self._has_space = True
-
-    @classmethod
-    def create(cls, path: Path, info: FileInfo) -> "_File":
-        data, place = preamble(info)
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        file = cls(os.open(path, flags, 0o600), place)
-        try:
-            file._put(data, 0)
-        except BaseException:
-            file.close()
-            raise
-        file._room = place.offset
-        return file
-
-    @property
-    def size(self) -> int:
-        return self.place.offset
-
-    @property
-    def wants_room(self) -> bool:
-        return self._has_space and self._room - self.place.offset < _LITTLE_ROOM
-
-    def write(self, payloads: Iterable[bytes]) -> bool:
-        """Append records; a write that fails leaves none of them. False: not yet, wait for room."""
-        offset, sequence, previous = self.place
-        parts = []
-        for payload in payloads:
-            if len(payload) > MAX_PAYLOAD:
-                raise InternalError(f"a record of {len(payload)} bytes")
-            data, previous = frame(payload, sequence, previous)
-            parts.append(data)
-            sequence += 1
-        data = b"".join(parts)
-        if 0 <= self._claimed < offset + len(data):
-            return False
-        try:
-            self._put(data, offset)
-        except BaseException:
-            self._cut(offset)  # if that fails too, the next opening finds a torn write
-            raise
-        self.place = Place(offset + len(data), sequence, previous)
-        return True
-
-    def claim_room(self) -> bool:
-        """Claim where more zeros go; False when there are enough."""
-        if not self.wants_room:
-            return False
-        self._claimed = max(self._room, self.place.offset)
-        return True
-
-    def fill(self) -> None:
-        """Write zeros where they were claimed. Without space there is no room, and no fault yet."""
-        try:
-            self._put(bytes(_ROOM), self._claimed)
-        except OSError:
-            self._has_space = False
-
-    def take_room(self) -> None:
-        """Let records be written there."""
-        if self._has_space:
-            self._room = self._claimed + _ROOM
-        self._claimed = -1
-
-    def make_room(self) -> None:
-        """Do the three at once, before anybody else knows of the file."""
-        if self.claim_room():
-            self.fill()
-            self.take_room()
-
-    def trim(self) -> None:
-        """Give back the room that no record needed."""
-        self._cut(self.place.offset)
-
-    def sync(self) -> None:
-        if sys.platform == "darwin":
-            fcntl.fcntl(self._fd, fcntl.F_FULLFSYNC)  # fsync stops at the drive's cache there
-        else:
-            os.fdatasync(self._fd)
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _cut(self, offset: int) -> None:
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, offset)
-        self._room = offset
-
-    def _put(self, data: bytes, offset: int) -> None:
-        done = os.pwrite(self._fd, data, offset) if data else 0
-        while done < len(data):
-            done += os.pwrite(self._fd, data[done:], offset + done)

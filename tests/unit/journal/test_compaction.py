@@ -11,6 +11,7 @@ import pytest
 from polyexec.core.journal import Close, Replay, Sent
 from polyexec.errors import JournalError
 from polyexec.journal import frames, wal
+from polyexec.journal.record_file import RecordFile
 from tests.unit.journal.support import (
     NOW,
     compact,
@@ -128,7 +129,7 @@ def test_what_is_written_during_a_compaction_is_in_the_new_file(
 ) -> None:
     journal = opened(mode)
     submit(journal)
-    real = wal._File.create
+    real = RecordFile.create
 
     def create_late(path: Path, info: Any) -> Any:
         if path.name == "journal.new":
@@ -136,7 +137,7 @@ def test_what_is_written_during_a_compaction_is_in_the_new_file(
         return real(path, info)
 
     monkeypatch.setattr(wal, "_ROUNDS", rounds)  # 0: the last records go over under the lock
-    monkeypatch.setattr(wal._File, "create", create_late)
+    monkeypatch.setattr(RecordFile, "create", create_late)
     compact(journal)
     journal.close()
     again = opened(mode)
@@ -238,7 +239,7 @@ def test_a_full_disk_leaves_a_journal_of_the_last_version_as_it_was(
         raise OSError(errno.ENOSPC, "no space left")
 
     with monkeypatch.context() as disk:
-        disk.setattr(wal._File, "sync", full)
+        disk.setattr(RecordFile, "sync", full)
         with pytest.raises(JournalError, match="no space"):
             opened("os")
     assert (folder / "journal.wal").read_bytes() == before

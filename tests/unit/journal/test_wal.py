@@ -17,7 +17,8 @@ from polyexec.core.journal import Answered, Close, NullJournal, Sent, Signed, re
 from polyexec.core.outcome import LegOutcome
 from polyexec.enums import LegState
 from polyexec.errors import InputError, InternalError, JournalError
-from polyexec.journal import wal
+from polyexec.journal import record_file, wal
+from polyexec.journal.record_file import RecordFile
 from tests.unit.journal.support import (
     ACCOUNT,
     KEY,
@@ -313,18 +314,18 @@ def test_a_half_record_that_cannot_be_taken_back_is_cut_off_at_the_next_opening(
 def test_a_record_waits_for_the_room_that_is_being_made(
     mode: str, opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    monkeypatch.setattr(wal, "_ROOM", 8192)
-    monkeypatch.setattr(wal, "_LITTLE_ROOM", 4096)
+    monkeypatch.setattr(record_file, "_ROOM", 8192)
+    monkeypatch.setattr(record_file, "_LITTLE_ROOM", 4096)
     journal = opened(mode)
     filling, go = threading.Semaphore(0), threading.Semaphore(0)
-    real = wal._File.fill
+    real = RecordFile.fill
 
     def slow(file: Any) -> None:
         filling.release()
         assert go.acquire(timeout=20)
         real(file)
 
-    monkeypatch.setattr(wal._File, "fill", slow)
+    monkeypatch.setattr(RecordFile, "fill", slow)
     thread, errors = in_thread(lambda: [submit(journal) for _ in range(5)])
     assert filling.acquire(timeout=20)
     thread.join(0.01)
