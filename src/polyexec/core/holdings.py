@@ -7,13 +7,13 @@ sold of it frees the average cost of what it held, and what is bought later adds
 
 Shares go first to the groups that still have an open order, whose whole cost counts anyway; then to
 the sums, those of more tokens first, which take whole sets before single legs; of as many tokens
-the newest sum first. Shares that are missing are set aside with their cost: when they show up
-again, as after a position that was read too low for a moment, they come back with it.
+the newest sum first. What is missing is not forgotten at once: when it shows up again, as after a
+position that was read too low for a moment, it comes back with its cost.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from polyexec.core.risk import RiskGuard, Ticket
 from polyexec.models import OrderId, TokenId
@@ -24,11 +24,12 @@ _GONE_MS: Final = 600_000
 """What is missing for so long is forgotten; until then its shares may only be late."""
 
 _FINE: Final = 1 << 32
-"""Parts of a micro-unit that sums are kept in: each move between what is held and what is missing
-rounds up by less than one, so that years of moves do not come to a micro-unit."""
+"""Parts of a micro-unit that sums are kept in: each group that is added rounds what it finds up by
+less than one, so that years of groups do not come to a micro-unit."""
 
-_Part = tuple[int, int]
+_Part: TypeAlias = tuple[int, int]
 """A fraction, 0 to 1: numerator and denominator."""
+_ALL: Final[_Part] = (1, 1)
 
 
 class _Group:
@@ -69,44 +70,53 @@ class _Lot:
 
 
 class _Sum:
-    """Ended groups that bought the same tokens: what is held of them, and what is missing."""
+    """Ended groups that bought the same tokens: what was held of them, and what was missing."""
 
-    __slots__ = ("_least", "_since_ms", "gone", "held", "ticket")
+    __slots__ = ("_kept", "_least", "_since_ms", "gone", "held", "ticket")
 
     def __init__(self, ticket: Ticket) -> None:
         self.ticket = ticket
         self.held = _Lot()
         self.gone = _Lot()
-        self._least = 0  # missing at every look since then, by its cost
+        self._kept = _ALL
+        self._least = 0  # what has been missing at every look since then, by its cost
         self._since_ms: int | None = None
 
     @property
     def is_forgotten(self) -> bool:
-        return not self.held.spent and not self.gone.spent
+        return self.held.spent + self.gone.spent < _FINE
 
-    @property
-    def exposed_micro(self) -> int:
-        return -(-self.held.spent // _FINE)
+    def add(self, group: _Group, spent_micro: int) -> None:
+        """Add a group, at its own cost: what is missing takes no part in it."""
+        self._set_aside()
+        fine = {token: micro * _FINE for token, micro in group.bought.items()}
+        self.held.add(fine, spent_micro * _FINE)
 
-    def move(self, kept: _Part, back: _Part) -> None:
-        """Set aside what is missing of what was held, or take back what is there again."""
-        if back[0]:  # nothing of what was held is missing then
-            again, self.gone = self.gone, self.gone.take(_rest(back))
-            self.held.add(again.bought, again.spent)
-        else:
-            rest = self.held.take(_rest(kept))
-            self.gone.add(rest.bought, rest.spent)
+    def look(self, kept: _Part, back: _Part, now_ms: int) -> int:
+        """Return the cost of what is there, and forget what has been missing for long enough.
 
-    def age(self, now_ms: int) -> None:
-        """Forget what has been missing for long enough."""
+        ``kept`` is the part of ``held`` that is there, ``back`` that of ``gone``; nothing is moved
+        for them, as the next look may say otherwise.
+        """
+        self._kept = kept
+        tied_up = _up(self.held.spent, kept) + _up(self.gone.spent, back)
+        missing = self.held.spent + self.gone.spent - tied_up
         if self._since_ms is None:
-            self._since_ms, self._least = now_ms, self.gone.spent
-        self._least = min(self._least, self.gone.spent)
-        if self._least and now_ms - self._since_ms >= _GONE_MS:
+            self._since_ms, self._least = now_ms, missing
+        self._least = min(self._least, missing)
+        if self._least >= _FINE and now_ms - self._since_ms >= _GONE_MS:
+            self._set_aside()
             self.gone.take((self._least, self.gone.spent))
-            self._since_ms, self._least = now_ms, self.gone.spent
-        if not self._least:
+            self._since_ms, self._least = now_ms, missing - self._least
+        if self._least < _FINE:
             self._since_ms = None
+        return -(-tied_up // _FINE)
+
+    def _set_aside(self) -> None:
+        over, under = self._kept
+        rest = self.held.take((under - over, under))
+        self.gone.add(rest.bought, rest.spent)
+        self._kept = _ALL
 
 
 class Holdings:
@@ -190,9 +200,7 @@ class Holdings:
             kept = _allocate([one.held for _, one in newest], left)
             back = _allocate([one.gone for _, one in newest], left)
             for (tokens, one), kept_part, back_part in zip(newest, kept, back, strict=True):
-                one.move(kept_part, back_part)
-                one.age(now_ms)
-                self._risk.expose(one.ticket, one.exposed_micro)
+                self._risk.expose(one.ticket, one.look(kept_part, back_part, now_ms))
                 if one.is_forgotten:
                     del self._sums[tokens]
                     self._risk.close(one.ticket)
@@ -209,8 +217,7 @@ class Holdings:
             found = self._sums[tokens] = _Sum(ticket)
         else:
             self._risk.absorb(found.ticket, ticket)
-        fine = {token: micro * _FINE for token, micro in group.bought.items()}
-        found.held.add(fine, spent * _FINE)
+        found.add(group, spent)
 
     def _left(self, shares_of: Callable[[TokenId], int]) -> dict[TokenId, int]:
         """Return what sums may hold of each token: what no group with an open order bought."""
@@ -222,8 +229,8 @@ class Holdings:
         return {token: max(0, micro) * _FINE for token, micro in left.items()}
 
 
-def _rest(part: _Part) -> _Part:
-    return part[1] - part[0], part[1]
+def _up(amount: int, part: _Part) -> int:
+    return -(-amount * part[0] // part[1])
 
 
 def _allocate(lots: Sequence[_Lot], left: dict[TokenId, int]) -> list[_Part]:

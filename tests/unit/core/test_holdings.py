@@ -172,8 +172,10 @@ def test_what_is_traded_for_months_is_forgotten() -> None:
         desk.shares[A] = 20 * SHARE
         assert desk.observe(NOON + minute * MINUTE) == 10 * USD
     (entry,) = desk.holdings._sums.values()
-    gone = entry.gone.bought[A] / entry.held.bought[A]
-    assert 10 <= gone <= 21  # of the last ten to twenty minutes
+    kept = entry.gone.bought[A] + entry.held.bought[A]
+    assert (
+        11 * 20 * SHARE <= kept >> 32 <= 22 * 20 * SHARE
+    )  # what was traded in the last ten to twenty minutes
     desk.shares[A] = 0
     desk.observe(NOON + 5_000 * MINUTE)
     desk.observe(NOON + 5_021 * MINUTE)
