@@ -1,4 +1,4 @@
-"""What ended groups tie up against the same inventory in exact fractions, and against its bounds."""
+"""What ended groups tie up, against the same inventory in exact fractions and against bounds."""
 
 from fractions import Fraction
 from typing import Any
