@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -20,7 +21,7 @@ from polyexec.core.shapes import FollowUp
 from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.enums import LegState, Side
 from polyexec.errors import TransportError, VenueError
-from polyexec.models import OrderId
+from polyexec.models import OrderId, TokenId
 from polyexec.policies import GroupPolicy
 from polyexec.reconciliation import follow_orders, take_balance
 from polyexec.results import LegResult, TradeResult
@@ -186,7 +187,14 @@ class GroupKeeper:
 
     def observe_positions(self) -> None:
         """Give back what groups tied up in shares that are no longer there. From any thread."""
-        self._holdings.observe(self._ledger.balance, self._clock.time_ms())
+        # Shares of orders that are not final belong to groups that tie up their whole cost.
+        followed: Counter[TokenId] = Counter()
+        for order in self._tracker.orders:
+            if order.leg.side is Side.BUY:
+                followed[order.leg.token_id] += order.filled_micro
+        self._holdings.observe(
+            lambda token: self._ledger.balance(token) - followed[token], self._clock.time_ms()
+        )
 
     async def _observe_holdings(self, interval_s: float) -> None:
         while True:
@@ -337,8 +345,13 @@ class GroupKeeper:
             if ticket is not None:
                 self._tickets.update(dict.fromkeys(ids, ticket))
         for leg in legs:
+            if self._tracker.find(leg.order_id) is not None:
+                continue
             # News of an order can end it before anybody here knows of it.
-            if ticket is not None and self._tracker.find(leg.order_id) is None:
+            with self._lock:
+                self._of_order.pop(leg.order_id, None)
+                self._tickets.pop(leg.order_id, None)
+            if ticket is not None:
                 buys = leg.side is Side.BUY
                 self._holdings.ended(
                     ticket,

@@ -30,7 +30,8 @@ class Ticket:
     Attributes
     ----------
     cost_micro : int
-        What the group counts with: its admitted cost, later its true one.
+        What the group counts with: its admitted cost, later its true one; of a sum of groups
+        that ended, all that they cost.
     exposed_micro : int
         What of it is still tied up.
     day : int
@@ -218,6 +219,22 @@ class RiskGuard:
             exposed = min(micro, ticket.cost_micro)
             self._exposure += exposed - ticket.exposed_micro
             ticket.exposed_micro = exposed
+
+    def absorb(self, ticket: Ticket, other: Ticket) -> None:
+        """Count two ended groups as one: the other is closed, what it cost and ties up moves over.
+
+        The exposure of all stays as it was. Neither may be closed or unknown.
+        """
+        with self._lock:
+            for one in (ticket, other):
+                if one.is_open or one.is_unknown or not one.is_exposed:
+                    raise InternalError(f"a ticket that is not just exposed was summed: {one!r}")
+            if ticket is other:
+                raise InternalError(f"a ticket was summed with itself: {ticket!r}")
+            ticket.cost_micro += other.cost_micro
+            ticket.exposed_micro += other.exposed_micro
+            other.exposed_micro = 0
+            other.is_exposed = False
 
     def set_unknown(self, ticket: Ticket, flag: bool) -> None:
         """Say whether a leg of the group is unknown. Any number of times."""

@@ -126,6 +126,47 @@ def test_a_group_is_closed_once() -> None:
     assert "closed" in repr(ticket)
 
 
+def test_groups_that_are_summed_tie_up_and_cost_what_they_did_before() -> None:
+    guard = RiskGuard(RiskLimits(max_open_exposure=30))
+    one, other = admitted(guard, cost=10), admitted(guard, cost=20)
+    guard.commit(one)
+    guard.settle(other, 15 * USD)
+    guard.expose(one, 4 * USD)
+    guard.absorb(one, other)
+    assert (one.cost_micro, one.exposed_micro) == (25 * USD, 19 * USD)
+    assert (other.is_exposed, other.exposed_micro) == (False, 0)
+    assert guard.exposure_micro == 19 * USD
+    guard.expose(other, USD)  # it is in the sum: nothing of its own
+    assert guard.exposure_micro == 19 * USD
+    with pytest.raises(InternalError, match="twice"):
+        guard.close(other)
+    guard.set_unknown(other, True)  # a late word on it counts all the same, until it is taken back
+    assert guard.unknown_groups == 1
+    guard.set_unknown(other, False)
+    guard.close(one)
+    assert (guard.exposure_micro, guard.unknown_groups) == (0, 0)
+    assert guard.spent_micro == 25 * USD
+
+
+def test_only_what_is_just_exposed_is_summed() -> None:
+    guard = RiskGuard(RiskLimits(max_unknown_groups=10))
+    good, ended = admitted(guard), admitted(guard)
+    guard.commit(good)
+    is_open, closed, unknown = (admitted(guard) for _ in range(3))
+    guard.commit(ended)
+    guard.give_back(closed)
+    guard.commit(unknown)
+    guard.set_unknown(unknown, True)
+    before = guard.exposure_micro
+    for bad in (is_open, closed, unknown, good):
+        for pair in ((good, bad), (bad, good)):
+            with pytest.raises(InternalError, match="summed"):
+                guard.absorb(*pair)
+    assert guard.exposure_micro == before
+    guard.absorb(good, ended)
+    assert guard.exposure_micro == before
+
+
 def test_the_day_turns_at_midnight_utc_and_exposure_does_not() -> None:
     guard = RiskGuard(RiskLimits(max_daily_cost=10))
     midnight = NOON + DAY // 2
