@@ -9,6 +9,7 @@ import stat
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO, TypeAlias
@@ -28,7 +29,7 @@ from polyexec.results import TradeResult
 from polyexec.signal_json import decode_signal, encode_signal
 from polyexec.signals import Signal
 
-__all__ = ["OnExit", "RunSummary", "Watch", "read_lines", "run_bot", "stopping"]
+__all__ = ["Bot", "OnExit", "RunSummary", "Watch", "read_lines", "run_bot", "stopping"]
 
 OnExit: TypeAlias = Literal["cancel", "keep"]
 Watch: TypeAlias = Callable[
@@ -74,6 +75,131 @@ class RunSummary(msgspec.Struct):
         return " ".join(f"{name}={count}" for name, count in fields.items())
 
 
+class Bot:
+    """An engine, an executor, or both, as the modes ask for: made, and opened when it is run.
+
+    Who controls it opens :func:`~polyexec.controlling.open_control` around :meth:`run`. What the
+    switch in Redis says then holds before anything is sent, follow-ups of an earlier run included.
+
+    Parameters
+    ----------
+    config : ExecutorConfig
+        In paper mode a missing key is made up, and trading is switched on. With ``paper`` for the
+        engine, a generated market is played on the paper exchange.
+    show : callable
+        Takes each line: results, or signals as JSON where there is no executor.
+    read : callable or None
+        Reads the settings anew.
+
+    Raises
+    ------
+    ConfigError
+        Both modes are ``off``, or a paper engine would trade on a live exchange.
+    """
+
+    def __init__(
+        self,
+        config: ExecutorConfig,
+        *,
+        show: Callable[[str], None] = print,
+        read: Callable[[], ExecutorConfig] | None = None,
+    ) -> None:
+        engine_mode, executor_mode = config.engine_mode, config.executor_mode
+        if engine_mode == executor_mode == "off":
+            raise ConfigError(
+                "engine_mode and executor_mode are both 'off': there is nothing to run"
+            )
+        if engine_mode == "paper" and executor_mode == "live":
+            raise ConfigError(
+                "engine_mode is 'paper': made-up prices must not trade on a live exchange"
+            )
+        if not config.private_key and executor_mode == "paper":
+            config = config.replace(private_key=secrets.token_hex(32))
+        self.config = config
+        self.executor = Executor(config) if executor_mode != "off" else None
+        self.engine = Engine(config, self.executor) if engine_mode != "off" else None
+        self.account = Account(self.executor, self.engine, read) if self.executor else None
+        self.summary = RunSummary()
+        self._show = show
+        self._attended: Future[Attendants] = Future()
+
+    def tell(self, line: str) -> None:
+        """Show a line, in whatever shows them by then."""
+        self._show(line)
+
+    def alarm(self, text: str) -> None:
+        """Show what a person should know, and notify of it."""
+        self.tell(text)
+        self.notify(text)
+
+    def notify(self, text: str) -> None:
+        """Notify of it: at once, or when notifications are open. From any thread."""
+        self._attended.add_done_callback(lambda done: done.result().alarm(text))
+
+    async def run(
+        self,
+        stop: asyncio.Event,
+        *,
+        seconds: float | None = None,
+        lines: AsyncIterator[str] | None = None,
+        seed: int = 1,
+        on_exit: OnExit = "cancel",
+        watch: Watch | None = None,
+        admit: Callable[[], Awaitable[object]] | None = None,
+    ) -> RunSummary:
+        """Open everything, trade until ``stop`` is set, and shut down cleanly.
+
+        Parameters
+        ----------
+        stop : asyncio.Event
+        seconds, lines, seed, on_exit, watch
+            As of :func:`run_bot`.
+        admit : async callable or None
+            Awaited once the executor is open; nothing is watched, and no signal traded, before.
+        """
+        executor, engine = self.executor, self.engine
+        async with contextlib.AsyncExitStack() as stack:
+            if executor is not None:
+                executor.on_trade_result(self._take_result)
+                self._attended.set_result(
+                    await stack.enter_async_context(
+                        attend(executor, engine=engine, prepare=lambda: _fund(executor))
+                    )
+                )
+                stack.push_async_callback(_settle, executor, on_exit, self.summary, self.tell)
+            if admit is not None:
+                await admit()
+            if engine is not None:
+                await self._open_engine(stack, engine, seed)
+            elif executor is not None and lines is not None:
+                taking = _take(lines, executor, stop, self.summary, self.tell)
+                stack.push_async_callback(_end, _start(taking))
+            if watch is not None:
+                self._show = await stack.enter_async_context(watch(executor, engine))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await stop.wait()
+        return self.summary
+
+    async def _open_engine(
+        self, stack: contextlib.AsyncExitStack, engine: Engine, seed: int
+    ) -> None:
+        await stack.enter_async_context(engine)
+        if self.config.engine_mode == "paper":
+            stack.push_async_callback(_end, _start(play_market(engine.exchange, seed=seed)))
+        if self.executor is None:
+            engine.on_signal(self._take_signal)
+        stack.push_async_callback(_end, _start(_report(engine, self.tell)))
+
+    def _take_result(self, result: TradeResult) -> None:
+        self.summary.add(result)
+        self.tell(format_result(self.summary.signals, result))
+
+    def _take_signal(self, signal: Signal) -> None:
+        self.summary.signals += 1
+        self.tell(encode_signal(signal))
+
+
 async def run_bot(
     config: ExecutorConfig,
     *,
@@ -84,16 +210,13 @@ async def run_bot(
     show: Callable[[str], None] = print,
     read: Callable[[], ExecutorConfig] | None = None,
     watch: Watch | None = None,
-    stop: asyncio.Event | None = None,
-    admit: Callable[[Account, Attendants], Awaitable[None]] | None = None,
 ) -> RunSummary:
     """Run what ``engine_mode`` and ``executor_mode`` ask for, and shut down cleanly.
 
     Parameters
     ----------
-    config : ExecutorConfig
-        In paper mode a missing key is made up, and trading is switched on. With ``paper`` for the
-        engine, a generated market is played on the paper exchange.
+    config, show
+        As of :class:`Bot`.
     seconds : float or None
         Stop after so long; None: at SIGINT or SIGTERM, or at the end of ``lines``.
     lines : async iterator of str
@@ -102,74 +225,30 @@ async def run_bot(
         Of the generated market.
     on_exit : "cancel" or "keep"
         What becomes of open orders.
-    show : callable
-        Takes each line: results, or signals as JSON where there is no executor.
     read : callable or None
         Reads the settings anew. With it the executor takes commands from outside, and signals.
     watch : callable or None
         Opens something that shows executor and engine, and takes the lines instead of ``show``:
         ``dashboard.open_dashboard``.
-    stop : asyncio.Event or None
-        Ends the run, instead of signals.
-    admit : async callable or None
-        Is given the open executor and what attends it; nothing is watched or traded before it
-        returns. With it ``read`` opens no control: whoever admits has it.
 
     Raises
     ------
     ConfigError
-        Both modes are ``off``, or a paper engine would trade on a live exchange; or something that
-        the settings name beside the executor cannot be opened (:func:`~polyexec.attending.attend`).
+        As of :class:`Bot`; or something that the settings name beside the executor cannot be opened
+        (:func:`~polyexec.attending.attend`).
     """
-    engine_mode, executor_mode = config.engine_mode, config.executor_mode
-    if engine_mode == executor_mode == "off":
-        raise ConfigError("engine_mode and executor_mode are both 'off': there is nothing to run")
-    if engine_mode == "paper" and executor_mode == "live":
-        raise ConfigError(
-            "engine_mode is 'paper': made-up prices must not trade on a live exchange"
-        )
-    if not config.private_key and executor_mode == "paper":
-        config = config.replace(private_key=secrets.token_hex(32))
-    summary = RunSummary()
-    ends = stop or asyncio.Event()
-
-    def tell(line: str) -> None:
-        show(line)  # whatever it is by then
-
+    bot, stop = Bot(config, show=show, read=read), asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
-        if stop is None:
-            stack.enter_context(stopping(ends))
-        executor = Executor(config) if executor_mode != "off" else None
-        engine = Engine(config, executor) if engine_mode != "off" else None
-        if executor is not None:
-            executor.on_trade_result(lambda result: _tell(result, summary, tell))
-            attendants = await stack.enter_async_context(
-                attend(executor, engine=engine, prepare=lambda: _fund(executor))
-            )
-            account = Account(executor, engine, read)
-            if admit is not None:
-                await admit(account, attendants)
-            elif read is not None:
-                alarm = _telling(tell, attendants)
-                await stack.enter_async_context(
-                    open_control(config, {"main": account}, shutdown=ends.set, on_alarm=alarm)
+        stack.enter_context(stopping(stop))
+        if bot.account is not None and read is not None:
+            await stack.enter_async_context(
+                open_control(
+                    bot.config, {"main": bot.account}, shutdown=stop.set, on_alarm=bot.alarm
                 )
-            stack.push_async_callback(_settle, executor, on_exit, summary, tell)
-        if engine is not None:
-            await stack.enter_async_context(engine)
-            if engine_mode == "paper":
-                stack.push_async_callback(_end, _start(play_market(engine.exchange, seed=seed)))
-            if executor is None:
-                engine.on_signal(lambda signal: _tell_signal(signal, summary, tell))
-            stack.push_async_callback(_end, _start(_report(engine, tell)))
-        elif executor is not None and lines is not None:
-            stack.push_async_callback(_end, _start(_take(lines, executor, ends, summary, tell)))
-        if watch is not None:
-            show = await stack.enter_async_context(watch(executor, engine))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await ends.wait()
-    return summary
+            )
+        return await bot.run(
+            stop, seconds=seconds, lines=lines, seed=seed, on_exit=on_exit, watch=watch
+        )
 
 
 async def read_lines(source: str) -> AsyncIterator[str]:
@@ -270,14 +349,6 @@ async def _fund(executor: Executor) -> None:
     executor.set_trading_enabled(True)
 
 
-def _telling(show: Callable[[str], None], attendants: Attendants) -> Callable[[str], None]:
-    def tell(alarm: str) -> None:
-        show(alarm)
-        attendants.alarm(alarm)
-
-    return tell
-
-
 async def _settle(
     executor: Executor, on_exit: OnExit, summary: RunSummary, show: Callable[[str], None]
 ) -> None:
@@ -289,13 +360,3 @@ async def _settle(
         summary.cancelled = len(await executor.cancel_all())
     except (TransportError, VenueError) as error:
         show(f"open orders may be left, they could not be cancelled: {error}")
-
-
-def _tell(result: TradeResult, summary: RunSummary, show: Callable[[str], None]) -> None:
-    summary.add(result)
-    show(format_result(summary.signals, result))
-
-
-def _tell_signal(signal: Signal, summary: RunSummary, show: Callable[[str], None]) -> None:
-    summary.signals += 1
-    show(encode_signal(signal))

@@ -1,13 +1,13 @@
 """``polyexec run --account``: several accounts in one process, each with all of its own."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from polyexec.account import build_signer
-from polyexec.attending import Attendants
-from polyexec.bot import OnExit, RunSummary, run_bot, stopping
+from polyexec.bot import Bot, OnExit, RunSummary, stopping
 from polyexec.config import ExecutorConfig
-from polyexec.control import Account
 from polyexec.controlling import open_control
 from polyexec.errors import ConfigError
 
@@ -42,48 +42,42 @@ async def run_bots(
     """
     configs = {name: read() for name, read in readers.items()}
     _check(configs)
-    accounts: dict[str, Account] = {}
-    attended: list[Attendants] = []
-    ready, go, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def run(name: str, config: ExecutorConfig) -> RunSummary:
-        async def admit(account: Account, attendants: Attendants) -> None:
-            accounts[name] = account
-            attended.append(attendants)
-            if len(accounts) == len(configs):
-                ready.set()
-            await go.wait()
-
-        return await run_bot(
-            config,
-            seconds=seconds,
-            seed=seed,
-            on_exit=on_exit,
-            show=lambda line: show(f"{name}: {line}"),
-            read=readers[name],
-            stop=stop,
-            admit=admit,
-        )
+    stop = asyncio.Event()
+    bots = {
+        name: Bot(config, show=partial(_show_of, show, name), read=readers[name])
+        for name, config in configs.items()
+    }
+    accounts = {name: bot.account for name, bot in bots.items() if bot.account is not None}
+    together = asyncio.Barrier(len(bots))
 
     def alarm(text: str) -> None:
         show(text)
-        for attendants in attended:
-            attendants.alarm(text)
+        for bot in bots.values():
+            bot.notify(text)
 
     try:
-        with stopping(stop):
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(stopping(stop))
+            first = next(iter(configs.values()))
+            await stack.enter_async_context(
+                open_control(first, accounts, shutdown=stop.set, on_alarm=alarm)
+            )
             async with asyncio.TaskGroup() as group:
                 tasks = {
-                    name: group.create_task(run(name, config)) for name, config in configs.items()
+                    name: group.create_task(
+                        bot.run(
+                            stop, seconds=seconds, seed=seed, on_exit=on_exit, admit=together.wait
+                        )
+                    )
+                    for name, bot in bots.items()
                 }
-                await ready.wait()
-                first = next(iter(configs.values()))
-                async with open_control(first, accounts, shutdown=stop.set, on_alarm=alarm):
-                    go.set()
-                    await asyncio.wait(tasks.values())
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return {name: task.result() for name, task in tasks.items()}
+
+
+def _show_of(show: Callable[[str], None], name: str, line: str) -> None:
+    show(f"{name}: {line}")
 
 
 def _check(configs: Mapping[str, ExecutorConfig]) -> None:

@@ -86,7 +86,7 @@ class Control:
     Parameters
     ----------
     accounts : mapping
-        Name -> account. Create it on the loop that opened their executors.
+        Name -> account. Create it on the loop that opens their executors.
     shutdown : callable or None
         Ends the bot in order; called on the loop.
     """

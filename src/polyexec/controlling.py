@@ -49,7 +49,8 @@ async def open_control(
     config : ExecutorConfig
         ``control_socket``, and of ``redis`` the variables ``REDIS_CONTROL_*``.
     accounts : mapping
-        Name -> account, all of open executors.
+        Name -> account. Of executors that are opened inside of this: what the switch in Redis says
+        then holds before they send anything, follow-ups of an earlier run included.
     shutdown : callable or None
         Ends the bot; called on this loop. None: it cannot be ended from outside.
     on_alarm : callable or None

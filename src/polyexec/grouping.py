@@ -209,6 +209,10 @@ class GroupKeeper:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self, kept: _Kept, deliver: Callable[[TradeResult], None] | None) -> None:
+        if self._closed:  # its answer came while the executor was closing: the next run goes on
+            if deliver is not None:
+                deliver(self._reported(kept))
+            return
         kept.is_busy = True
         task = self._loop.create_task(self._carry_out(kept, deliver))
         self._tasks.add(task)

@@ -119,10 +119,13 @@ class RedisSwitch:
 
     async def run(self) -> None:
         """Look until cancelled."""
+        task = asyncio.current_task()
         try:
-            while True:
+            # A client library can swallow a cancel: whoever waits for the end would wait for ever.
+            while task is not None and not task.cancelling():
                 await self.look()
-                await asyncio.sleep(self._settings.poll_s)
+                if not task.cancelling():
+                    await asyncio.sleep(self._settings.poll_s)
         finally:
             await self.close()
 

@@ -104,7 +104,7 @@ async def bot(tmp_path: Path) -> AsyncIterator[Bot]:
 
 
 async def test_a_bot_is_halted_changed_and_ended_from_other_processes(bot: Bot) -> None:
-    assert (await bot.said(lambda told: told["trading"]))["balance"] == "100"
+    assert (await bot.said(lambda told: told["balance"] == "100"))["trading"]
     assert "LIVE" in await bot.submit()
     status, told = await bot.control("halt", "fat finger")
     assert (status, told["accounts"]["main"]["open_orders"]) == (0, 1)

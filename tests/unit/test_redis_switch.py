@@ -284,6 +284,31 @@ async def test_an_alarm_that_fails_does_not_end_the_switch(server: Server) -> No
         assert one.executor.halted == "redis: halt"
 
 
+async def test_a_client_that_swallows_the_cancel_does_not_keep_the_switch_running(
+    server: Server,
+) -> None:
+    asked = asyncio.Event()
+
+    class Swallows:
+        async def getrange(self, *arguments: object) -> bytes:
+            asked.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return b"on"
+
+        async def aclose(self) -> None:
+            pass
+
+    async with watching(server) as one:
+        await one.switch.close()
+        one.switch._client = Swallows()
+        running = asyncio.create_task(one.switch.run())
+        await asked.wait()
+        running.cancel()
+        done, _ = await asyncio.wait({running}, timeout=10)
+        assert done == {running}
+
+
 async def test_a_bot_obeys_before_its_first_signal_and_tells_its_state(
     server: Server, tmp_path: Path
 ) -> None:
