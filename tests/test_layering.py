@@ -28,6 +28,7 @@ LAYERS = {
         "results",
         "secret",
         "settings",
+        "sharing",
         "signal_json",
         "signals",
     },
