@@ -287,7 +287,7 @@ async def test_orders_are_asked_for_several_at_a_time_and_no_more() -> None:
     task = desk.follow()
     await desk.finish(task)
     await task
-    assert desk.venue.most == 8
+    assert desk.venue.most == 16
     assert len(desk.venue.asked) == 30
     assert desk.tracker.orders == ()
     assert desk.ledger.held() == 0
@@ -325,7 +325,7 @@ async def test_an_exchange_that_answers_nothing_is_not_asked_for_ever() -> None:
     await desk.finish(task)
     with pytest.raises(VenueError):
         await task
-    assert len(desk.venue.asked) < 20
+    assert len(desk.venue.asked) < 40
 
 
 async def test_a_cancelled_round_leaves_no_question_behind() -> None:
@@ -333,7 +333,7 @@ async def test_a_cancelled_round_leaves_no_question_behind() -> None:
     before = asyncio.all_tasks()
     task = desk.follow()
     await settle()
-    assert len(desk.venue.waiting_for) == 8
+    assert len(desk.venue.waiting_for) == 16
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -414,4 +414,4 @@ async def test_positions_are_asked_for_several_at_a_time() -> None:
     task = asyncio.create_task(reconcile(desk.venue, desk.ledger, desk.tracker, desk.clock))
     await desk.finish(task)
     assert (await task).position_differences == {"33": -1}
-    assert desk.venue.most == 8
+    assert desk.venue.most == 16
