@@ -194,9 +194,14 @@ async def _ask_each(items: Iterable[_T], ask: Callable[[_T], Awaitable[None]]) -
             if failed_in_a_row >= _AT_A_TIME:
                 return
 
-    async with asyncio.TaskGroup() as group:
-        for _ in waiting[:_AT_A_TIME]:
-            group.create_task(work())
+    # No TaskGroup: it would hand out what is no Exception, which ends us, only in a group.
+    workers = [asyncio.create_task(work()) for _ in waiting[:_AT_A_TIME]]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
     if failures:
         raise failures[0]
 
