@@ -29,6 +29,7 @@ LAYERS = {
         "secret",
         "settings",
         "variables",
+        "sharing",
         "signal_json",
         "signals",
     },

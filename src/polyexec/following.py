@@ -94,12 +94,9 @@ class Follower:
 
     async def _ask_for(self, orders: Sequence[TrackedOrder]) -> None:
         try:
-            again = await follow_orders(self._venue, self._tracker, orders, self._clock)
+            await follow_orders(self._venue, self._tracker, orders, self._clock, self._resend)
         except Exception:
             _log.warning("follow_failed", exc_info=True)
-            return
-        for order in again:
-            self._resend(order)
 
     def _resend(self, order: TrackedOrder) -> None:
         """Send the same signed bytes once more: the exchange takes a hash only once."""

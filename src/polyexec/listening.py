@@ -126,14 +126,12 @@ class OrderListener:
             await asyncio.sleep(self._grace_s)
             self._wanted_any.clear()
             wanted, self._wanted = self._wanted, {}
-            for order_id in wanted:
-                order = self._tracker.find(order_id)
-                if order is None or not _is_short(order, self._fills.record(order_id)):
-                    continue
-                try:
-                    await follow_orders(self._venue, self._tracker, (order,), self._clock)
-                except Exception:
-                    _log.warning("ask_failed", extra={"order_id": order_id}, exc_info=True)
+            orders = [order for order in map(self._tracker.find, wanted) if order is not None]
+            short = [o for o in orders if _is_short(o, self._fills.record(o.order_id))]
+            try:
+                await follow_orders(self._venue, self._tracker, short, self._clock)
+            except Exception:
+                _log.warning("ask_failed", extra={"orders": len(short)}, exc_info=True)
 
     def _on_answered(self, order_ids: Sequence[OrderId], started_ns: int) -> None:
         since_ns = self.channel.since_ns if self.channel is not None else None

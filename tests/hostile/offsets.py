@@ -104,6 +104,11 @@ class Desk:
         ):
             await asyncio.sleep(0.0005)
 
+    async def allowed(self) -> None:
+        """Wait until the rate limit lets a signal pass."""
+        while wait_ms := self.executor.venue.orders_wait_ms(3):  # type: ignore[attr-defined]  # noqa: ASYNC110
+            await asyncio.sleep(wait_ms / 1000)
+
     async def resolve(self) -> None:
         """Let time pass until no order is unknown."""
         follower, tracker = self.executor._follower, self.executor._tracker
@@ -177,6 +182,7 @@ async def strike(desk: Desk, lane: Lane, way: Way, offset: int) -> tuple[str, li
     """Run one case; return the verdict in words, and what is wrong with it."""
     wrong: list[str] = []
     await desk.connected()
+    await desk.allowed()
     before = len(desk.exchange.engine.orders)
     plan = desk.proxy.plan = Plan(way, offset, lane.fault)
     submission = asyncio.ensure_future(desk.executor.submit(desk.signal()))

@@ -11,7 +11,8 @@ import pytest
 
 from polyexec.clob.venue import ClobVenue
 from polyexec.core.auth import ApiCredentials, L2Signer
-from polyexec.core.ports import Answer, NoAnswer, OrderBatch, Outcome, Venue
+from polyexec.core.ports import Answer, LookupVenue, NoAnswer, OrderBatch, Outcome, Venue
+from polyexec.enums import LegState
 from polyexec.errors import (
     NotSentError,
     OutcomeUnknownError,
@@ -159,6 +160,120 @@ def test_fills_of_an_unanswered_order_are_searched_from_when_it_was_sent(run):
             assert len(venue._sent_after_s) == 4096
 
     run(body())
+
+
+def test_an_order_is_looked_up_with_its_fills_in_one_request_each(run):
+    async def body():
+        async with opened() as (server, venue):
+            assert isinstance(venue, LookupVenue)
+            asked: list[str] = []
+            server.routes[("GET", f"/data/order/{ORDER_ID}")] = counted(asked, ORDER)
+            server.routes[("GET", "/data/trades")] = lambda request: {
+                "data": [trade(query(request)["id"], ORDER_ID)]
+            }
+            status, fills = await venue.look_up(ORDER_ID, TOKEN)
+            assert status is not None
+            assert status.filled_micro == sum(fill.size_micro for fill in fills) == 5_000_000
+            assert len(asked) == 1
+
+    run(body())
+
+
+def test_an_order_that_rests_untouched_has_no_trades_to_search(run):
+    async def body():
+        async with opened() as (server, venue):
+            resting = {**ORDER, "size_matched": "0", "associate_trades": []}
+            server.routes[("GET", f"/data/order/{ORDER_ID}")] = resting
+            status, fills = await venue.look_up(ORDER_ID, TOKEN)  # no other route is there
+            assert status is not None
+            assert (status.state, fills) == (LegState.LIVE, ())
+
+    run(body())
+
+
+def test_trades_of_a_cancelled_order_are_searched_whatever_it_names(run):
+    async def body():
+        async with opened() as (server, venue):
+            ended = {**ORDER, "status": "CANCELED", "size_matched": "0", "associate_trades": []}
+            server.routes[("GET", f"/data/order/{ORDER_ID}")] = ended
+            server.routes[("GET", f"/markets-by-token/{TOKEN}")] = {"condition_id": CONDITION}
+            server.routes[("GET", "/data/trades")] = {"data": [trade("t1", ORDER_ID)]}
+            _, fills = await venue.look_up(ORDER_ID, TOKEN)
+            assert [fill.trade_id for fill in fills] == ["t1"]
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("created_at", "after"),
+    [
+        (1_700_000_000, "1699999999"),
+        ("1699990000", "1699989999"),
+        (1_800_000_000, None),  # in the future: no reason to look nowhere
+        ("2023-11-14T22:13:20Z", None),
+        (True, None),
+        (None, None),
+    ],
+)
+def test_trades_of_a_known_order_are_searched_from_when_it_was_created(run, created_at, after):
+    async def body():
+        async with opened() as (server, venue):
+            ended = {**ORDER, "associate_trades": [], "created_at": created_at}
+            server.routes[("GET", f"/data/order/{ORDER_ID}")] = {**ended, "status": "MATCHED"}
+            server.routes[("GET", f"/markets-by-token/{TOKEN}")] = {"condition_id": CONDITION}
+            asked: list[dict[str, str]] = []
+            server.routes[("GET", "/data/trades")] = counted(
+                asked, {"data": [trade("t1", ORDER_ID), trade("t2", ORDER_ID)]}
+            )
+            _, fills = await venue.look_up(ORDER_ID, TOKEN)
+            assert len(fills) == 2
+            assert asked[0].get("after") == after
+            assert asked[0]["market"] == CONDITION
+
+    run(body())
+
+
+def test_an_unknown_order_is_searched_in_its_market_or_where_that_is_gone_in_all(run):
+    async def body():
+        async with opened() as (server, venue):
+            server.routes[("GET", f"/data/order/{ORDER_ID}")] = (404, {"error": "not found"})
+            server.routes[("GET", "/data/orders")] = {"data": []}
+            asked: list[dict[str, str]] = []
+            server.routes[("GET", "/data/trades")] = counted(asked, {"data": []})
+            place = ("GET", f"/markets-by-token/{TOKEN}")
+            server.routes[place] = (404, {"error": "market not found"})
+            assert await venue.look_up(ORDER_ID, TOKEN) == (None, ())
+            server.routes[place] = (500, {"error": "internal"})
+            with pytest.raises(VenueError):
+                await venue.look_up(ORDER_ID, TOKEN)
+            server.routes[place] = {"condition_id": CONDITION}
+            assert await venue.look_up(ORDER_ID, TOKEN) == (None, ())
+            assert [query.get("market") for query in asked] == [None, CONDITION]
+
+    run(body())
+
+
+def test_orders_of_a_post_that_was_refused_as_a_whole_are_searched_from_then_on(run):
+    async def body():
+        async with opened() as (server, venue):
+            server.routes[("POST", "/orders")] = (500, {"error": "internal error"})
+            outcomes: list[Outcome] = []
+            sent = OrderBatch(path="/orders", body=b"[1]", headers={}, order_ids=(ORDER_ID,))
+            venue.post_orders(sent, outcomes.append)
+            await until(lambda: outcomes)
+            assert ORDER_ID in venue._sent_after_s
+
+    run(body())
+
+
+def counted(asked: list[Any], answer: Any) -> Any:
+    """Return a route that keeps the query of each request."""
+
+    def route(request: Request) -> Any:
+        asked.append(query(request))
+        return answer
+
+    return route
 
 
 def test_venue_that_cannot_be_reached_says_so_and_leaves_nothing_open(run):

@@ -167,6 +167,8 @@ class Session:
             except KilledError:
                 self._bury(journal)
                 continue
+            except px.InternalError:
+                raise  # our bug: another try would end the same, for ever
             except px.PolyexecError as error:
                 self.checker.note("not opened", type(error).__name__)
                 await asyncio.sleep(1)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from polyexec.clob import wire
-from polyexec.clob.venue import own_fills
+from polyexec.clob.trade_search import own_fills
 from polyexec.core.auth import ApiCredentials, L2Signer
 from polyexec.core.ports import (
     Answer,

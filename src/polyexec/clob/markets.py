@@ -93,6 +93,22 @@ class MarketCache:
         # One who gives up waiting must not take the answer from the others.
         return await asyncio.shield(task)
 
+    async def condition_of(self, token_id: TokenId) -> ConditionId:
+        """Return the condition of a token, asked for once.
+
+        Raises
+        ------
+        TransportError, VenueError
+            It had to be asked for, and that failed.
+        """
+        known = self._conditions.get(token_id)
+        if known is None:
+            known = await self._condition_of(token_id)
+            if len(self._conditions) >= 2 * _MOST:
+                del self._conditions[next(t for t in self._conditions if t not in self._entries)]
+            self._conditions[token_id] = known
+        return known
+
     def tick_size_change(
         self, token_id: TokenId | str, new_tick: Number, *, condition_id: str = ""
     ) -> None:
@@ -144,9 +160,7 @@ class MarketCache:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _fetch(self, token_id: TokenId) -> Market:
-        condition = self._conditions.get(token_id)
-        if condition is None:
-            condition = self._conditions[token_id] = await self._condition_of(token_id)
+        condition = await self.condition_of(token_id)
         for _ in range(_FETCHES):
             change = self._changes.get(token_id, 0)
             asked_s = self._steady_s()

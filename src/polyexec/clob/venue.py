@@ -15,6 +15,7 @@ from polyexec.clob.http2 import FramingName
 from polyexec.clob.limits import RateLimits
 from polyexec.clob.markets import MarketCache
 from polyexec.clob.pool import OrderTransport
+from polyexec.clob.trade_search import TradeSearch, own_fills
 from polyexec.core.answers import retry_after
 from polyexec.core.auth import ApiCredentials, L2Signer
 from polyexec.core.fills import FillBook
@@ -28,15 +29,16 @@ from polyexec.core.ports import (
     OrderStatus,
     Outcome,
 )
-from polyexec.enums import SignatureType
-from polyexec.errors import NotSentError, PolyexecError
-from polyexec.models import Market, OrderId, TokenId
+from polyexec.enums import LegState, SignatureType
+from polyexec.errors import NotSentError, PolyexecError, VenueError
+from polyexec.models import ConditionId, Market, OrderId, TokenId
 
-__all__ = ["ClobVenue", "own_fills"]
+__all__ = ["ClobVenue"]
 
 _UNANSWERED_MARGIN_S = 60.0
 """More than the exchange's clock is off by: its requests are refused long before."""
 _MOST_UNANSWERED = 4096
+_RESTING = (LegState.LIVE, LegState.PARTIAL)
 
 log = logging.getLogger("polyexec.clob")
 
@@ -136,6 +138,9 @@ class ClobVenue:
             now_s=self.clock.now_s,
             limits=self.limits,
         )
+        self._search = TradeSearch(
+            lambda market, after_s: self.client.trades(market=market, after_s=after_s)
+        )
         self.markets = MarketCache(
             self.client.condition_of, self.client.market, max_age_s=market_age_s
         )
@@ -210,6 +215,8 @@ class ClobVenue:
                 limits.answered(endpoint, cost)
             else:
                 status, told = outcome.status, outcome.headers
+                if not 200 <= status < 300:  # it may be there all the same
+                    self._remember_unanswered(batch.order_ids)
                 asked = retry_after(outcome.body, told) if status == 429 else None
                 limits.answered(endpoint, cost, status, told, retry_after_s=asked)
             on_outcome(outcome)
@@ -217,7 +224,7 @@ class ClobVenue:
         self.transport.send("POST", batch.path, batch.headers, batch.body, answered)
 
     def _remember_unanswered(self, order_ids: Iterable[OrderId]) -> None:
-        """Keep when orders were sent, roughly: their trades are looked for from then on only."""
+        """Keep when orders of unclear fate were sent: that is how far back trades are searched."""
         since_s = int(self.clock.now_s() - self._timeout_s - _UNANSWERED_MARGIN_S)
         known = self._sent_after_s
         for order_id in order_ids:
@@ -235,25 +242,58 @@ class ClobVenue:
 
     async def fetch_fills(self, order_id: OrderId) -> tuple[Fill, ...]:
         """Return every match of one of our orders."""
-        fills = await self._fetch_fills(order_id)
+        order = await self.client.order(order_id)
+        return self._completed(order_id, await self._fills_of(order_id, order, None))
+
+    async def look_up(
+        self, order_id: OrderId, token_id: TokenId
+    ) -> tuple[OrderStatus | None, tuple[Fill, ...]]:
+        """Return an order in any state, or None, and its matches; see ``LookupVenue``."""
+        order = await self.client.order(order_id)
+        fills = await self._fills_of(order_id, order, token_id)
+        return order, self._completed(order_id, fills)
+
+    def _completed(self, order_id: OrderId, fills: tuple[Fill, ...]) -> tuple[Fill, ...]:
         return fills if self.fills is None else self.fills.complete(order_id, fills)
 
-    async def _fetch_fills(self, order_id: OrderId) -> tuple[Fill, ...]:
-        order = await self.client.order(order_id)
-        if order is not None and order.trade_ids:
-            lists = await asyncio.gather(
-                *(self.client.trades(trade_id=trade_id) for trade_id in order.trade_ids)
-            )
-            fills = own_fills(order_id, (fill for fills in lists for fill in fills))
-            if sum(fill.size_micro for fill in fills if fill.status != "FAILED") >= (
-                order.filled_micro
-            ):
-                return fills
-        # The order is not known or does not name all its trades. By market, not by token: a maker
-        # of a complementary match holds the other token than the trade names.
-        market = None if order is None else await self.client.condition_of(order.token_id)
+    async def _fills_of(
+        self, order_id: OrderId, order: OrderStatus | None, token_id: TokenId | None
+    ) -> tuple[Fill, ...]:
+        """Return the fills of an order, of which ``order`` was told before."""
         after_s = self._sent_after_s.get(order_id)
-        return own_fills(order_id, await self.client.trades(market=market, after_s=after_s))
+        if order is not None:
+            fills = await self._named_fills(order)
+            if fills is not None:
+                return fills
+            token_id = order.token_id
+            if 0 < order.created_s <= self.clock.now_s() + _UNANSWERED_MARGIN_S:
+                after_s = order.created_s - 1
+        # By market, not by token: a maker of a complementary match holds the other token than the
+        # trade names.
+        market = None if token_id is None else await self._market_of(token_id)
+        return await self._search.fills(order_id, market, after_s)
+
+    async def _named_fills(self, order: OrderStatus) -> tuple[Fill, ...] | None:
+        """Return the fills of the trades that an order names; None: these cannot be all.
+
+        One that rests and names none may have none; of one that has ended that is not believed.
+        """
+        if not order.trade_ids and order.state not in _RESTING:
+            return None
+        lists = await asyncio.gather(
+            *(self.client.trades(trade_id=trade_id) for trade_id in order.trade_ids)
+        )
+        fills = own_fills(order.order_id, (fill for fills in lists for fill in fills))
+        kept = sum(fill.size_micro for fill in fills if fill.status != "FAILED")
+        return fills if kept >= order.filled_micro else None
+
+    async def _market_of(self, token_id: TokenId) -> ConditionId | None:
+        try:
+            return await self.markets.condition_of(token_id)
+        except VenueError as error:
+            if error.status != 404:
+                raise
+            return None  # not listed any more: its trades are among all trades
 
     async def fetch_balance(self) -> BalanceSnapshot:
         """Return the collateral balance; open orders are not subtracted."""
@@ -289,12 +329,3 @@ class ClobVenue:
         as_of_ms = int(self._now_s() * 1000)
         balance = await self.client.balance_allowance(token_id)
         return BalanceSnapshot(balance_micro=balance.balance_micro, as_of_ms=as_of_ms)
-
-
-def own_fills(order_id: OrderId, fills: Iterable[Fill]) -> tuple[Fill, ...]:
-    """Return the fills of one order, each once."""
-    # By key: a page boundary may show a trade twice.
-    mine = {
-        (fill.trade_id, fill.counter_order_id): fill for fill in fills if fill.order_id == order_id
-    }
-    return tuple(mine.values())

@@ -4,6 +4,7 @@ Every parser raises ``UnexpectedResponseError`` naming the field that cannot be 
 quotes the answer: some answers are secrets.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -329,6 +330,7 @@ def parse_order(value: Any) -> OrderStatus:
         trade_ids=tuple(t for t in trades if isinstance(t, str))
         if isinstance(trades, list)
         else (),
+        created_s=_seconds(fields.get("created_at")),
     )
 
 
@@ -465,6 +467,11 @@ def _whole(value: Any, field: str) -> int:
 
 def _time(fields: Mapping[str, Any], name: str) -> int:
     return _read(fields, name, _whole) if fields.get(name) else 0
+
+
+def _seconds(value: Any) -> int:
+    """Read a time that only helps to look in the right place: 0 when it cannot be read."""
+    return int(value) if re.fullmatch(r"[0-9]{1,10}", str(value)) else 0
 
 
 def _base_units(value: Any, field: str) -> int:

@@ -20,6 +20,7 @@ __all__ = [
     "Fill",
     "GuardedVenue",
     "Journal",
+    "LookupVenue",
     "NoAnswer",
     "OrderBatch",
     "OrderStatus",
@@ -89,6 +90,8 @@ class OrderStatus(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     """The exchange's own word."""
     trade_ids: tuple[str, ...] = ()
+    created_s: int = 0
+    """Unix time at which the exchange took it in; 0: not told."""
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,5 +247,23 @@ class GuardedVenue(Protocol):
         ------
         VenueModeError
             It restarts, or takes nothing.
+        """
+        ...
+
+
+@runtime_checkable
+class LookupVenue(Protocol):
+    """What a venue may offer on top: an order and its fills at once, with fewer requests."""
+
+    async def look_up(
+        self, order_id: OrderId, token_id: TokenId
+    ) -> tuple[OrderStatus | None, tuple[Fill, ...]]:
+        """Return an order as ``fetch_order`` does, and its fills, at least those of that state.
+
+        Parameters
+        ----------
+        order_id : str
+        token_id : str
+            The order's own: says where to look for trades of an order that is not known.
         """
         ...

@@ -68,6 +68,7 @@ class TrackedOrder:
     """
 
     __slots__ = (
+        "__weakref__",  # who asks for it is kept by those who ask
         "answer",
         "answer_ms",
         "entry",
