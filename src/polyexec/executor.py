@@ -96,7 +96,6 @@ class BaseExecutor(Booked, Observed, Switched):
         self._queue = SignalQueue(config.queue_size)
         self._follower: Follower | None = None
         self._keeper: GroupKeeper | None = None
-        self._goes_on = False
         self._listener: OrderListener | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -189,8 +188,7 @@ class BaseExecutor(Booked, Observed, Switched):
         self._go_on()
 
     def _go_on(self) -> None:
-        # Not while it opens: without a balance a follow-up would be skipped for want of it.
-        if self._goes_on and self._keeper is not None and self._loop and not self._closed:
+        if self._keeper is not None and self._loop is not None and not self._closed:
             self._loop.call_soon_threadsafe(self._keeper.resume)
 
     def retune(self, config: ExecutorConfig) -> None:
@@ -440,8 +438,7 @@ class BaseExecutor(Booked, Observed, Switched):
         if config.executor_mode != "off":
             await self._refresh_balance()
             self._follower.wake()
-            self._goes_on = True
-            self._keeper.resume()
+            self._keeper.begin()
 
     async def _close(self) -> None:
         if self._closed:

@@ -106,10 +106,12 @@ class GroupKeeper:
         for order_id, ticket in tickets.items():
             self._holdings.expect(ticket, (order_id,))
         self._closed = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[bool]] = set()
         # Holding needs no orders, so nobody has to wait for anything.
         self._acts = policy.acts
+        self._begun = False
         self._resumed: list[_Kept] = []
+        self._paused: list[_Kept] = []
         tracker.listen(self._on_news)
 
     def answered(
@@ -139,7 +141,7 @@ class GroupKeeper:
             self._loop.call_soon_threadsafe(self._start, kept, deliver)
 
     def restore(self, groups: Sequence[OpenGroup]) -> None:
-        """Take in the groups of an earlier run; :meth:`resume` goes on with them."""
+        """Take in the groups of an earlier run; :meth:`begin` goes on with them."""
         resumed, lost = resume_groups(groups, self._policy)
         for number in lost:
             self._tracker.leave_group(number)
@@ -152,16 +154,27 @@ class GroupKeeper:
                 self._of_order.update(dict.fromkeys(followed, kept))
             self._resumed.append(kept)
 
+    def begin(self) -> None:
+        """Go on with the groups of an earlier run: the balance is known, which follow-ups need."""
+        self._begun = True
+        self.resume()
+
     def resume(self) -> None:
-        """Act on the groups of an earlier run, as soon as it is allowed and all of it is known.
+        """Go on with groups that wait, as soon as it is allowed and, of an earlier run, all known.
 
         Called on the loop, whenever that may have changed.
         """
-        may_act = self._pipeline.is_enabled and not self._tracker.unknown_orders
+        if not self._begun or self._closed:
+            return
+        is_enabled = self._pipeline.is_enabled
+        if is_enabled:
+            paused, self._paused = self._paused, []
+            for kept in paused:
+                self._start(kept, None)
         waiting: list[_Kept] = []
         for kept in self._resumed:
             kept.is_busy = False
-            if may_act:
+            if is_enabled and not self._tracker.unknown_orders:
                 self._start(kept, None)
             elif self._leave(kept):
                 self._publish(self._reported(kept))
@@ -218,8 +231,12 @@ class GroupKeeper:
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, kept))
 
-    def _ended(self, kept: _Kept, task: asyncio.Task[None]) -> None:
+    def _ended(self, kept: _Kept, task: asyncio.Task[bool]) -> None:
         self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is None and task.result():
+            self._paused.append(kept)
+            self.resume()  # it may be allowed again by now
+            return
         kept.is_busy = False
         if kept.news.is_set():
             self._heard(kept)
@@ -239,13 +256,20 @@ class GroupKeeper:
             self._tracker.leave_group(number)
         return True
 
-    async def _carry_out(self, kept: _Kept, deliver: Callable[[TradeResult], None] | None) -> None:
-        """Act until the group is done; deliver the result at the first pause."""
+    async def _carry_out(self, kept: _Kept, deliver: Callable[[TradeResult], None] | None) -> bool:
+        """Act until the group is done; deliver the result at the first pause.
+
+        True: it has to wait until orders may be sent again.
+        """
         told = deliver or self._publish
         try:
             for _ in range(_MOST_ROUNDS):
                 kept.news.clear()
                 action = kept.group.next_action(self._clock.time_ms())
+                if isinstance(action, Send) and not self._pipeline.is_enabled:
+                    if deliver is not None:
+                        told(self._reported(kept))
+                    return True  # its attempt is for when it may send again
                 if isinstance(action, Send | Cancel):
                     try:
                         await self._act(kept, action)
@@ -258,7 +282,7 @@ class GroupKeeper:
                     told(self._reported(kept))
                     told, deliver = self._publish, None
                 if isinstance(action, Done):
-                    return
+                    return False
                 await self._pause(kept, action)
             _log.error("group_not_done", extra={"orders": kept.group.order_ids})
         except asyncio.CancelledError:
@@ -269,6 +293,7 @@ class GroupKeeper:
             _log.exception("group_failed")
             if deliver is not None:
                 told(self._reported(kept))
+        return False
 
     async def _act(self, kept: _Kept, action: Send | Cancel) -> None:
         if isinstance(action, Cancel):

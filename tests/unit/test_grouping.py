@@ -287,6 +287,33 @@ async def test_follow_ups_are_not_sent_while_disabled_or_halted(how: str) -> Non
     assert result.at_risk_micro == 3_000_000
 
 
+@pytest.mark.parametrize("how", ["switch", "halt"])
+async def test_a_half_group_goes_on_when_orders_may_be_sent_again(how: str) -> None:
+    venue = Half()
+    told: list[TradeResult] = []
+
+    def stop(batch: OrderBatch) -> Outcome:
+        if how == "switch":
+            executor.set_trading_enabled(False)
+        else:
+            executor.halt("test")
+        venue.answer = all_matched
+        return first_only(batch)
+
+    venue.answer = stop
+    async with Executor(fok(group_policy=GroupPolicy("complete")), venue) as executor:
+        executor.on_group(told.append)
+        assert not (await executor.submit(signal())).is_whole
+        for _ in range(20):  # long enough to use up its attempts
+            await asyncio.sleep(0)
+        if how == "switch":
+            executor.set_trading_enabled(True)
+        else:
+            executor.resume()
+        await until(lambda: told and told[-1].is_whole)
+    assert [len(batch.order_ids) for batch in venue.batches] == [3, 2]
+
+
 class HoldsFollowUps(Half):
     """Leaves follow-ups without an answer until :meth:`settle`."""
 
