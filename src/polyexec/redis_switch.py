@@ -8,12 +8,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal
-from urllib.parse import quote
 
 import msgspec
 
 from polyexec.environment import parse_bool, parse_int
 from polyexec.errors import ConfigError
+from polyexec.observers.redis_address import RedisAddress
 from polyexec.secret import Secret
 from polyexec.switching import Switched
 
@@ -32,8 +32,7 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    url : Secret
-        ``redis://`` or ``rediss://``, with the password in it.
+    address : RedisAddress
     key : str
     poll_s : float
         Seconds between two looks.
@@ -41,7 +40,7 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
         What happens while Redis cannot be asked.
     """
 
-    url: Secret
+    address: RedisAddress
     key: str
     poll_s: float = 0.5
     on_loss: Literal["keep", "halt"] = "keep"
@@ -66,7 +65,7 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
         if on_loss not in ("keep", "halt"):
             raise ConfigError(f"REDIS_CONTROL_ON_LOSS={on_loss!r}: must be keep or halt")
         return cls(
-            url=Secret(_url(values)),
+            address=RedisAddress.read(variables),
             key=key,
             poll_s=poll_ms / 1000,
             on_loss="halt" if on_loss == "halt" else "keep",
@@ -115,7 +114,7 @@ class RedisSwitch:
         self._refused = b""
         self._reduces = False
         self.state = SwitchState()
-        self._client = _client(settings.url)
+        self._client = _client(settings.address)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -228,38 +227,11 @@ def _word(raw: bytes) -> str | None:
         return None
 
 
-def _url(values: Mapping[str, str]) -> str:
-    url = values.get("REDIS_URL", "")
-    if url:
-        return url
-    is_tls = parse_bool(values.get("REDIS_TLS", "") or "false", "REDIS_TLS")
-    host = values.get("REDIS_HOST", "") or "127.0.0.1"
-    port = parse_int(values.get("REDIS_PORT", "6379"), "REDIS_PORT")
-    number = parse_int(values.get("REDIS_DB", "0"), "REDIS_DB")
-    user, password = values.get("REDIS_USERNAME", ""), values.get("REDIS_PASSWORD", "")
-    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else ""
-    return f"redis{'s' if is_tls else ''}://{login}{host}:{port}/{number}"
-
-
-def _client(url: Secret) -> Any:
+def _client(address: RedisAddress) -> Any:
     try:
-        from redis.asyncio import Redis  # noqa: PLC0415  an extra
-        from redis.asyncio.retry import Retry  # noqa: PLC0415
+        from redis.asyncio.retry import Retry  # noqa: PLC0415  an extra
         from redis.backoff import NoBackoff  # noqa: PLC0415
     except ImportError:
-        raise ConfigError(
-            "REDIS_CONTROL_KEY is set, which needs redis: pip install 'polyexec[redis]'"
-        ) from None
-    try:
-        return Redis.from_url(
-            url.reveal(),
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError:
-        pass
-    # Outside the handler: the library's message shows the address, which holds the password.
-    raise ConfigError(
-        "REDIS_URL: malformed; must be redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER] or rediss://..."
-    )
+        return address.client(timeout_s=_TIMEOUT_S)  # says what to install
+    # The next look is the second try.
+    return address.client(timeout_s=_TIMEOUT_S, retry=Retry(NoBackoff(), 0))

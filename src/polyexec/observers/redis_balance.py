@@ -3,19 +3,16 @@
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from polyexec.environment import parse_bool
 from polyexec.errors import ConfigError
 from polyexec.observers.balance import Reading, SourceError
+from polyexec.observers.redis_address import RedisAddress
 from polyexec.secret import Secret
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-__all__ = ["DEFAULT_KEY", "RedisBalance", "RedisSettings", "open_redis"]
+__all__ = ["DEFAULT_KEY", "RedisBalance", "RedisSettings"]
 
 DEFAULT_KEY: Final = "WORKER_USDC_BALANCE"
 
@@ -23,16 +20,9 @@ _LONGEST: Final = 4096
 
 
 class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where Redis is, from the ``REDIS_*`` variables."""
+    """Where Redis is, and where the balance stands in it, from the ``REDIS_*`` variables."""
 
-    url: Secret | None = None
-    """Instead of the rest, as ``redis://``, ``rediss://`` or ``unix://``."""
-    host: str = "127.0.0.1"
-    port: int = 6379
-    database: int = 0
-    username: str = ""
-    password: Secret | None = None
-    tls: bool = False
+    address: RedisAddress
     key: str = DEFAULT_KEY
     """Key of the balance."""
     time_key: str = ""
@@ -50,9 +40,6 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
             Naming the variable.
         """
         values = {name: secret.reveal().strip() for name, secret in variables.items()}
-        url = values.get("REDIS_URL", "")
-        if url and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ConfigError("REDIS_URL: must start with redis://, rediss:// or unix://")
         lag_s = values.get("REDIS_BALANCE_LAG_S", "10")
         try:
             lag_ms = int(Decimal(lag_s) * 1000)
@@ -60,52 +47,12 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"REDIS_BALANCE_LAG_S={lag_s!r}: must be seconds") from None
         if not 0 <= lag_ms <= 86_400_000:
             raise ConfigError(f"REDIS_BALANCE_LAG_S={lag_s!r}: must be 0 to 86400 seconds")
-        password = values.get("REDIS_PASSWORD", "")
         return cls(
-            url=Secret(url) if url else None,
-            host=values.get("REDIS_HOST", "") or "127.0.0.1",
-            port=_whole(values, "REDIS_PORT", 6379, 65_535),
-            database=_whole(values, "REDIS_DB", 0, 2**31 - 1),
-            username=values.get("REDIS_USERNAME", ""),
-            password=Secret(password) if password else None,
-            tls=parse_bool(values.get("REDIS_TLS", "") or "false", "REDIS_TLS"),
+            address=RedisAddress.read(variables),
             key=values.get("REDIS_BALANCE_KEY", "") or DEFAULT_KEY,
             time_key=values.get("REDIS_BALANCE_TIME_KEY", ""),
             lag_ms=lag_ms,
         )
-
-
-def open_redis(settings: RedisSettings, *, timeout_s: float = 3.0) -> "Redis":
-    """Return a client that connects when it is first used, and again after it was lost.
-
-    Raises
-    ------
-    ConfigError
-        The ``redis`` extra is not installed, or the URL makes no sense.
-    """
-    try:
-        from redis.asyncio import Redis  # noqa: PLC0415  optional, only when asked for
-    except ImportError:
-        raise ConfigError("redis=... needs redis: pip install 'polyexec[redis]'") from None
-    common: dict[str, Any] = {
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": timeout_s,
-        "health_check_interval": 30,
-    }
-    if settings.url is not None:
-        try:
-            return Redis.from_url(settings.url.reveal(), **common)
-        except ValueError:
-            raise ConfigError("REDIS_URL: is not a Redis URL") from None
-    return Redis(
-        host=settings.host,
-        port=settings.port,
-        db=settings.database,
-        username=settings.username or None,
-        password=settings.password.reveal() if settings.password else None,
-        ssl=settings.tls,
-        **common,
-    )
 
 
 class RedisBalance:
@@ -126,7 +73,7 @@ class RedisBalance:
         self.name = f"redis:{settings.key}"
         self._settings = settings
         self._time_ms = time_ms
-        self._redis = open_redis(settings, timeout_s=timeout_s)
+        self._redis = settings.address.client(timeout_s=timeout_s, health_check_interval=30)
 
     async def read(self) -> Reading:
         """Ask for the key.
@@ -177,12 +124,3 @@ def _parsed(value: object) -> tuple[object, Any]:
 def _time(value: object) -> Any:
     text = value.decode("ascii", "replace").strip() if isinstance(value, bytes) else ""
     return int(text) if text.isdecimal() and len(text) < 16 else text
-
-
-def _whole(values: Mapping[str, str], name: str, default: int, most: int) -> int:
-    text = values.get(name, "")
-    if not text:
-        return default
-    if not text.isdecimal() or not int(text) <= most:
-        raise ConfigError(f"{name}={text[:20]!r}: must be a whole number, at most {most}")
-    return int(text)
