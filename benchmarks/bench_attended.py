@@ -19,6 +19,9 @@ from polyexec.errors import NotSentError, TransportError
 from polyexec.looping import LoopThread
 
 _BALANCE_MICRO = 10**12
+_WARM_UP_CALLS = 200
+_TURN_CALLS = 1500
+_TURNS = 6
 
 
 class _Venue:
@@ -73,8 +76,8 @@ class Attended:
     """An executor that submits from this thread; its loop runs in another.
 
     Only one of the two is open at a time: the threads of one would disturb the other. So each turn
-    begins with seconds of closing and opening, and the row takes minutes. What is open at the end
-    goes with the process.
+    begins with seconds of closing and opening, and is a long one. What is open at the end goes with
+    the process.
     """
 
     current: "Attended | None" = None
@@ -90,6 +93,9 @@ class Attended:
             if Attended.current is not None:
                 Attended.current.close()
             self.open()
+            for _ in range(_WARM_UP_CALLS):
+                self.write()
+                self.answer()
         self._submission = self._executor.submit(self._signal)
 
     def answer(self) -> None:
@@ -172,5 +178,7 @@ def rows() -> list[Row]:
             "attached",
             Paced(ours.write, ours.answer),
             {NOTHING: Paced(bare.write, bare.answer)},
+            least=_TURNS * _TURN_CALLS,
+            turn_calls=_TURN_CALLS,
         )
     ]

@@ -61,6 +61,8 @@ class Row:
     """Runs, untimed, before every turn of this row's own call."""
     least: int = 100
     """Samples, however long they take; fewer for calls of seconds."""
+    turn_calls: int = 0
+    """Samples of a turn; 0: as many as fit into its usual length."""
 
 
 @dataclass
@@ -88,13 +90,15 @@ class Timing:
 class _Contestant:
     """One callable in the turns of a row, in this process or in its own."""
 
-    def __init__(self, call: Call | Remote, before: Call = lambda: None) -> None:
+    def __init__(
+        self, call: Call | Remote, before: Call = lambda: None, turn_calls: int = 0
+    ) -> None:
         self._call = call
         self._before = before
         before()
         group, quickest = (1, _quickest(call)) if isinstance(call, Remote) else _group_size(call)
         self.timing = Timing([], group)
-        self._calls = max(1, min(TURN_CALLS, int(TURN_NS / (quickest * group))))
+        self._calls = turn_calls or max(1, min(TURN_CALLS, int(TURN_NS / (quickest * group))))
 
     def turn(self) -> None:
         """Take a few samples, after one call that brings its memory back to the caches."""
@@ -141,8 +145,10 @@ def _group_size(call: Call) -> tuple[int, float]:
 def measure(row: Row, *, seconds: float, floor: Call | None = None) -> dict[str, Any]:
     """Check the outputs, then time the row, its floor and its baselines in turns."""
     row.check()
-    own = _Contestant(row.call, row.before)
-    baselines = {name: _Contestant(call) for name, call in row.baselines.items()}
+    own = _Contestant(row.call, row.before, row.turn_calls)
+    baselines = {
+        name: _Contestant(call, turn_calls=row.turn_calls) for name, call in row.baselines.items()
+    }
     bound = None if floor is None else _Contestant(floor)
     turns = [own, *([bound] if bound else []), *baselines.values()]
     gc.collect()
