@@ -185,8 +185,9 @@ class GroupKeeper:
 
     @property
     def waiting(self) -> frozenset[int]:
-        """Groups and follow-ups of an earlier run that nothing may be done about yet."""
-        return frozenset(number for kept in self._resumed for number in kept.numbers)
+        """Groups and follow-ups, resumed or held back, that nothing may be done about yet."""
+        kept = (*self._resumed, *self._paused)
+        return frozenset(number for each in kept for number in each.numbers)
 
     @property
     def groups(self) -> tuple[LegGroup, ...]:

@@ -126,7 +126,7 @@ class World:
         await self._until(lambda: not self._due, "a submission has no result")
         # What the exchange was sent is in a result, or followed: callbacks come a little later.
         await self._until(
-            lambda: self._sent <= self._known | {o.order_id for o in self._executor.open_orders},
+            lambda: self._sent <= self._known | {o.order_id for o in self._executor.orders},
             "an order that was sent is in no result and not followed",
         )
 
@@ -153,7 +153,7 @@ class World:
         if "POST" in behind:
             self._violate(f"{way}: {behind.count('POST')} POSTs began after the halt had answered")
         await self._until(
-            lambda: self._live() <= {order.order_id for order in executor.open_orders},
+            lambda: self._live() <= {order.order_id for order in executor.orders},
             f"{way}: an order rests that nobody follows",
         )
         self._record.clear()
