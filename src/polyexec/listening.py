@@ -73,6 +73,7 @@ class OrderListener:
         self._owed: dict[OrderId, float] = {}
         self._wanted: dict[OrderId, None] = {}
         self._wanted_any = asyncio.Event()
+        tracker.listen(self._on_booked)
 
     def start(self, channel: UserChannel) -> list[asyncio.Task[None]]:
         """Listen to a channel; whoever cancels the tasks stops it."""
@@ -147,10 +148,15 @@ class OrderListener:
             elif since_ns is not None and order.state.is_accepted:
                 self._owed[order_id] = self._loop.time()
 
+    def _on_booked(self, order: TrackedOrder, _fills: Sequence[Fill]) -> None:
+        """Let go of an order that has become final. Called from any thread."""
+        if self._tracker.find(order.order_id) is None:
+            self._fills.forget(order.order_id)
+
     def _on_news(self, order_id: OrderId) -> None:
         order = self._tracker.find(order_id)
         if order is None:
-            return  # not ours, final, or not answered yet: the book keeps it
+            return  # not ours, final, or not answered yet: the book keeps it for a while
         record = self._fills.record(order_id)
         rate_micro = order.leg.fee_rate_micro
         if rate_micro is None or _is_short(order, record):

@@ -147,6 +147,17 @@ async def test_events_before_the_answer_are_kept_until_it_comes() -> None:
     assert world.venue.asked == []
 
 
+async def test_an_order_that_is_final_is_not_remembered() -> None:
+    world = World()
+    await world.answer(LegState.LIVE, started_ns=world.post())
+    world.listener.on_order(status(LegState.MATCHED, 10))
+    world.listener.on_fills([fill("t1", 10, status="MATCHED")])
+    assert len(world.book) == 1  # its trade can still fail
+    world.listener.on_fills([fill("t1", 10)])
+    assert world.order is None
+    assert len(world.book) == 0
+
+
 async def test_an_unknown_order_is_resolved_by_its_events() -> None:
     world = World()
     started_ns = world.post()

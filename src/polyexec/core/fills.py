@@ -114,6 +114,12 @@ class FillBook:
         with self._lock:
             self._own(order_id)
 
+    def forget(self, order_id: OrderId) -> None:
+        """Let go of an order that is final: nothing that is told of it matters any more."""
+        with self._lock:
+            self._orders.pop(order_id, None)
+            self._strangers.pop(order_id, None)
+
     def missed(self) -> None:
         """Say that news may have been missed: no order is complete any more."""
         with self._lock:
