@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
+import anyio
 import pytest
 
 from polyexec.clob.client import ClobClient
@@ -413,6 +414,21 @@ def test_untrusted_certificate_is_not_sent_and_proxies_are_ignored(run, monkeypa
             async with ClobClient(server.url) as stranger:
                 with pytest.raises(NotSentError, match=r"(?i)certificate"):
                     await stranger.time()
+
+    run(body())
+
+
+@pytest.mark.parametrize("escaped", [anyio.EndOfStream(), ValueError("status"), LookupError()])
+def test_what_escapes_from_the_library_is_an_unknown_outcome(run, monkeypatch, escaped):
+    async def body():
+        async with asked() as (_, client):
+
+            async def send(*args: Any, **options: Any) -> Any:
+                raise escaped
+
+            monkeypatch.setattr(client._http._http, "send", send)
+            with pytest.raises(OutcomeUnknownError, match="DELETE /cancel-all"):
+                await client.cancel_all()
 
     run(body())
 

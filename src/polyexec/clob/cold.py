@@ -113,12 +113,15 @@ class ColdHttp:
                     await response.aclose()
         except _NOT_SENT as error:
             raise NotSentError(f"{what}: {_describe(error)}") from error
-        except (httpx.HTTPError, TimeoutError, ValueError, LookupError) as error:
-            # The last two escape from the library when a status or a header is garbage.
-            raise OutcomeUnknownError(f"{what}: {_describe(error)}") from error
+        except UnexpectedResponseError:
+            raise
         except RuntimeError as error:
             # httpx says it so when the client is closed.
             raise UsageError(f"{what}: {error}") from None
+        except Exception as error:
+            # Not only httpx.HTTPError: a garbage status escapes from the library as ValueError, a
+            # connection that ends while it writes as anyio.EndOfStream.
+            raise OutcomeUnknownError(f"{what}: {_describe(error)}") from error
         return response.status_code, content, response.headers
 
 
