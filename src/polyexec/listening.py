@@ -194,7 +194,7 @@ def open_listener(
     clock: Clock,
 ) -> tuple[OrderListener, list[asyncio.Task[None]]]:
     """Start listening to the channels at ``ws_url``; whoever cancels the tasks stops it."""
-    fills = venue.fills = FillBook()
+    fills = venue.fills = FillBook(is_followed=lambda each: tracker.find(each) is not None)
     listener = OrderListener(
         venue=venue,
         fills=fills,

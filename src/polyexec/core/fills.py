@@ -6,7 +6,7 @@ all. Everything here only grows, so any order of the same news ends in the same 
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -63,11 +63,19 @@ class FillBook:
     most_orders, most_strangers : int
         Beyond so many the order that was heard of longest ago is forgotten. A stranger is one that
         nobody has asked for yet: a counterparty's, or ours before the answer to its POST.
+    is_followed : callable
+        Whether an order still matters. Of another only what was asked for is returned: it became
+        final meanwhile, and nobody would let go of it again.
     """
 
     def __init__(
-        self, most_orders: int = _MOST_ORDERS, most_strangers: int = _MOST_STRANGERS
+        self,
+        most_orders: int = _MOST_ORDERS,
+        most_strangers: int = _MOST_STRANGERS,
+        *,
+        is_followed: Callable[[OrderId], bool] = lambda _: True,
     ) -> None:
+        self._is_followed = is_followed
         self._most_orders = most_orders
         self._most_strangers = most_strangers
         self._lock = threading.Lock()
@@ -104,9 +112,12 @@ class FillBook:
 
     def complete(self, order_id: OrderId, fills: Sequence[Fill]) -> tuple[Fill, ...]:
         """Take in all fills of an order, as asked for; return them with what else is known."""
+        own = [fill for fill in fills if fill.order_id == order_id]
+        if not self._is_followed(order_id):
+            return tuple(own)
         with self._lock:
             self._own(order_id)
-            self._merge(order_id, [fill for fill in fills if fill.order_id == order_id])
+            self._merge(order_id, own)
         return self.record(order_id).fills
 
     def expect(self, order_id: OrderId) -> None:

@@ -125,3 +125,14 @@ def test_strangers_are_bounded_and_do_not_push_out_our_own() -> None:
     for number in range(5):
         book.expect(OrderId(f"0xnew{number}"))
     assert book.record(MINE) == OrderRecord()  # forgotten means not complete: it is asked for
+
+
+def test_what_is_asked_for_of_an_order_that_is_not_followed_is_not_kept() -> None:
+    book = FillBook(is_followed=lambda order_id: order_id != MINE)
+    other = fill(order_id=OTHER)
+    assert book.complete(MINE, [fill(), other]) == (fill(),)
+    assert len(book) == 0
+    assert book.complete(OTHER, [fill(), other]) == (other,)
+    assert len(book) == 1
+    book.forget(OTHER)
+    assert len(book) == 0
