@@ -29,7 +29,7 @@ html_css_files = ["side-by-side.css"]
 # A name that does not exist is a warning, and so an error; see `resolve` for those that do.
 nitpicky = True
 # Classes of optional packages, which annotations name as text.
-nitpick_ignore = [("py:class", "Family"), ("py:class", "TracerProvider")]
+nitpick_ignore = [("py:class", name) for name in ("Family", "Redis", "TracerProvider")]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
