@@ -5,10 +5,11 @@ from typing import Final
 
 import msgspec
 
-from polyexec.core.journal import Close, OpenGroup, OpenLeg, Recovered, Signed, rebuild
+from polyexec.core.journal import Close, OpenGroup, OpenLeg, Recovered, Signed
 from polyexec.core.ledger import Ledger
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Clock, Journal
+from polyexec.core.rebuilding import rebuild
 from polyexec.core.risk import RiskGuard, Ticket
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import FeeRule, OrderTracker

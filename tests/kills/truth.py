@@ -15,9 +15,10 @@ import msgspec
 import orjson
 
 import polyexec as px
-from polyexec.core.journal import Intent, IntentLeg, OpenGroup, Record, Replay, Signed, rebuild
+from polyexec.core.journal import Intent, IntentLeg, OpenGroup, Record, Replay, Signed
 from polyexec.core.ledger import COLLATERAL
 from polyexec.core.orders import split_batch
+from polyexec.core.rebuilding import rebuild
 from polyexec.errors import InternalError
 from polyexec.journal.frames import (
     DamageError,

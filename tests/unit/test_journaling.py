@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from polyexec.core.journal import Answered, Close, Intent, Release, Replay, Signed, rebuild
+from polyexec.core.journal import Answered, Close, Intent, Release, Replay, Signed
 from polyexec.core.ports import Answer, Fill, NoAnswer, OrderBatch, OrderStatus, Outcome
+from polyexec.core.rebuilding import rebuild
 from polyexec.core.resolution import NextStep
 from polyexec.core.signer import OrderSigner
 from polyexec.enums import LegState, Side, SkipReason

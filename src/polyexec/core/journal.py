@@ -1,4 +1,4 @@
-"""The journal's records, what a replay of them leaves open, and how an order is made again.
+"""The journal's records, and what a replay of them leaves open.
 
 A group is one POST and what becomes of its orders. Its life in records::
 
@@ -16,13 +16,12 @@ import msgspec
 
 from polyexec.core.candidates import PricedLeg, leg_of_row
 from polyexec.core.ledger import asset_given
-from polyexec.core.orders import Order, encode_orders
 from polyexec.core.outcome import LegOutcome
 from polyexec.core.ports import Fill
 from polyexec.core.shapes import Shape
 from polyexec.core.signer import OrderSigner
-from polyexec.enums import Generation, LegState, Settlement, Side
-from polyexec.errors import InputError, InternalError, JournalError
+from polyexec.enums import LegState, Settlement, Side
+from polyexec.errors import InternalError, JournalError
 from polyexec.models import OrderId, TokenId
 
 __all__ = [
@@ -44,7 +43,6 @@ __all__ = [
     "Spent",
     "Trade",
     "account_of",
-    "rebuild",
 ]
 
 _DAY_MS: Final = 86_400_000
@@ -501,50 +499,6 @@ class NullJournal:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-def rebuild(intent: Intent, signer: OrderSigner) -> tuple[bytes, tuple[OrderId, ...]]:
-    """Return the body and the order ids of a group, made again from its INTENT.
-
-    Byte for byte what was signed before the crash, because the signatures are RFC 6979: the same
-    order at the exchange, not a second one.
-
-    Raises
-    ------
-    InputError
-        The signatures of the group, or those of this signer, come from prepared nonces.
-    """
-    if not intent.resignable:
-        raise InputError(
-            "intent", intent.group, "was signed with prepared nonces: use its SIGNED record"
-        )
-    if signer.presign_info() is not None:
-        raise InputError("signer", signer, "prepares nonces: rebuild with one that does not")
-    signed = signer.sign_batch(_order(leg, intent) for leg in intent.legs)
-    body = encode_orders(
-        signed,
-        owner=intent.owner,
-        order_type=[leg.priced.order_type for leg in intent.legs],
-        post_only=[leg.priced.post_only for leg in intent.legs],
-    )
-    return body, tuple(order.order_id for order in signed)
-
-
-def _order(leg: IntentLeg, intent: Intent) -> Order:
-    priced = leg.priced
-    order = Order(
-        generation=priced.generation,
-        token_id=priced.token_id,
-        side=priced.side,
-        maker_micro=priced.maker_micro,
-        taker_micro=priced.taker_micro,
-        neg_risk=priced.neg_risk,
-        salt=leg.salt,
-        expiration=priced.expiration,
-    )
-    if priced.generation is Generation.CLOB_V1:
-        return order  # V1 knows neither timestamp nor builder
-    return msgspec.structs.replace(order, timestamp_ms=intent.timestamp_ms, builder=intent.builder)
 
 
 def _cost(

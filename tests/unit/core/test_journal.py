@@ -22,10 +22,10 @@ from polyexec.core.journal import (
     Signed,
     Spent,
     account_of,
-    rebuild,
 )
 from polyexec.core.orders import Order, encode_orders
 from polyexec.core.outcome import LegOutcome
+from polyexec.core.rebuilding import rebuild
 from polyexec.enums import Generation, LegState, OrderType
 from polyexec.errors import InputError, InternalError
 from polyexec.models import OrderId

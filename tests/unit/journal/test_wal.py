@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 import polyexec as px
-from polyexec.core.journal import Answered, Close, NullJournal, Sent, Signed, rebuild
+from polyexec.core.journal import Answered, Close, NullJournal, Sent, Signed
 from polyexec.core.outcome import LegOutcome
+from polyexec.core.rebuilding import rebuild
 from polyexec.enums import LegState
 from polyexec.errors import InputError, InternalError, JournalError
 from polyexec.journal import record_file, wal
