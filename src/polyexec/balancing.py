@@ -24,6 +24,7 @@ from polyexec.observers.balance import (
 )
 from polyexec.results import TradeResult
 from polyexec.secret import Secret
+from polyexec.settings import revealed
 
 __all__ = ["BalanceSettings", "SourceName", "balance_source", "open_balance"]
 
@@ -50,7 +51,7 @@ class BalanceSettings(msgspec.Struct, frozen=True, kw_only=True):
         ConfigError
             Naming the variable.
         """
-        values = {name: secret.reveal().strip() for name, secret in variables.items()}
+        values = revealed(variables)
         source = values.pop("BALANCE_SOURCE", "").lower() or "exchange"
         if source not in get_args(SourceName):
             raise ConfigError(f"BALANCE_SOURCE={source!r}: must be exchange, redis, rpc or off")

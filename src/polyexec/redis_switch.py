@@ -15,6 +15,7 @@ from polyexec.environment import parse_bool, parse_int
 from polyexec.errors import ConfigError
 from polyexec.observers.redis_address import RedisAddress
 from polyexec.secret import Secret
+from polyexec.settings import revealed
 from polyexec.switching import Switched
 
 __all__ = ["RedisSettings", "RedisSwitch", "SwitchState"]
@@ -54,7 +55,7 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
         ConfigError
             Naming the variable.
         """
-        values = {name: secret.reveal().strip() for name, secret in variables.items()}
+        values = revealed(variables)
         key = values.get("REDIS_CONTROL_KEY", "")
         if not key:
             return None

@@ -28,6 +28,7 @@ __all__ = [
     "optional_flag",
     "optional_one_of",
     "optional_seconds",
+    "revealed",
     "seconds",
     "secret",
     "secrets",
@@ -39,6 +40,11 @@ __all__ = [
 
 _ADDRESS: Final = re.compile(r"0[xX][0-9a-fA-F]{40}\Z")
 _BYTES32: Final = re.compile(r"0[xX][0-9a-fA-F]{64}\Z")
+
+
+def revealed(variables: Mapping[str, Secret]) -> dict[str, str]:
+    """Return what variables hold, without the spaces around it."""
+    return {name: secret.reveal().strip() for name, secret in variables.items()}
 
 
 def checked(name: str, convert: Any, value: Number) -> Any:

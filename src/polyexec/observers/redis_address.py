@@ -8,6 +8,7 @@ import msgspec
 from polyexec.environment import parse_bool
 from polyexec.errors import ConfigError
 from polyexec.secret import Secret
+from polyexec.settings import revealed
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -36,7 +37,7 @@ class RedisAddress(msgspec.Struct, frozen=True, kw_only=True):
         ConfigError
             Naming the variable.
         """
-        values = {name: secret.reveal().strip() for name, secret in variables.items()}
+        values = revealed(variables)
         url = values.get("REDIS_URL", "")
         if url and not url.startswith(("redis://", "rediss://", "unix://")):
             raise ConfigError("REDIS_URL: must start with redis://, rediss:// or unix://")

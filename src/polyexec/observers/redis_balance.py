@@ -11,6 +11,7 @@ from polyexec.errors import ConfigError
 from polyexec.observers.balance import Reading, SourceError
 from polyexec.observers.redis_address import RedisAddress
 from polyexec.secret import Secret
+from polyexec.settings import revealed
 
 __all__ = ["DEFAULT_KEY", "RedisBalance", "RedisSettings"]
 
@@ -39,7 +40,7 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
         ConfigError
             Naming the variable.
         """
-        values = {name: secret.reveal().strip() for name, secret in variables.items()}
+        values = revealed(variables)
         lag_s = values.get("REDIS_BALANCE_LAG_S", "10")
         try:
             lag_ms = int(Decimal(lag_s) * 1000)
