@@ -93,6 +93,10 @@ class Booked:
         as_of = self._clock.time_ms() if as_of_ms is None else as_of_ms
         for token, micro in parsed:
             self._ledger.update(token, micro, as_of_ms=as_of)
+        self._positions_changed()
+
+    def _positions_changed(self) -> None:
+        """Do what follows from it."""
 
     def give_up_unknown(self, order_id: str) -> bool:
         """Take an unknown order to be absent, because you know that it is: its money is free.

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -38,7 +38,6 @@ from polyexec.grouping import GroupKeeper
 from polyexec.listening import OrderListener, open_listener
 from polyexec.live_settings import check_live
 from polyexec.models import OrderId, TokenId
-from polyexec.numbers import Number
 from polyexec.observing import Observed
 from polyexec.opening import (
     clob_venue,
@@ -167,11 +166,7 @@ class BaseExecutor(Booked, Observed, Switched):
         """Signals that ``submit_nowait`` refused because its queue was full."""
         return self._queue.dropped
 
-    def update_positions(
-        self, positions: Mapping[str, Number], *, as_of_ms: int | None = None
-    ) -> None:
-        """Take them in; see ``Booked``. What groups tied up in sold shares is free again."""
-        super().update_positions(positions, as_of_ms=as_of_ms)
+    def _positions_changed(self) -> None:
         if self._keeper is not None:
             self._keeper.observe_positions()
 
