@@ -77,14 +77,15 @@ def main() -> int:
 
 
 def _line(result: dict[str, Any]) -> str:
-    beside = {name: peer["median_us"] for name, peer in result["peers"].items()}
+    beside = dict(result["peers"])
     if result["floor"]:
-        beside = {"floor": result["floor"]["median_us"], **beside}
+        beside = {"floor": result["floor"], **beside}
     return (
         f"{result['name']:28} median {result['median_us']:9.2f} us   p99 {result['p99_us']:9.2f}   "
         + "   ".join(
-            f"{name} {median:.2f} ({median / result['median_us']:.2f}x)"
-            for name, median in beside.items()
+            f"{name} {peer['median_us']:.2f} ({peer['median_us'] / result['median_us']:.2f}x; "
+            f"p99 {peer['p99_us']:.2f})"
+            for name, peer in beside.items()
         )
     )
 
