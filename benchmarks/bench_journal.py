@@ -15,7 +15,8 @@ from benchmarks import inputs
 from benchmarks.harness import Row
 from polyexec import _impl
 from polyexec.core.candidates import PricingPolicy, Skip, price_signal
-from polyexec.core.journal import Close, Intent, IntentLeg, account_of, rebuild
+from polyexec.core.journal import Close, Intent, IntentLeg, account_of
+from polyexec.core.rebuilding import rebuild
 from polyexec.enums import OrderType
 from polyexec.journal.wal import open_journal
 from polyexec.models import Leg
