@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from polyexec.clob import cold
 from polyexec.clob.client import ClobClient
 from polyexec.core.auth import ApiCredentials, L2Signer
 from polyexec.enums import LegState, Side, SignatureType, VenueMode
@@ -42,7 +43,7 @@ from .client_tools import (
     TOKEN,
     query,
 )
-from .h2_server import H2Server, Request, client_context
+from .h2_server import H2Server, Request, client_context, until
 
 
 @asynccontextmanager
@@ -426,9 +427,63 @@ def test_what_escapes_from_the_library_is_an_unknown_outcome(run, monkeypatch, e
             async def send(*args: Any, **options: Any) -> Any:
                 raise escaped
 
-            monkeypatch.setattr(client._http._http, "send", send)
+            monkeypatch.setattr(client._http._client.http, "send", send)
             with pytest.raises(OutcomeUnknownError, match="DELETE /cancel-all"):
                 await client.cancel_all()
+
+    run(body())
+
+
+def test_connections_are_replaced_after_many_requests_and_none_of_them_fails(run, monkeypatch):
+    monkeypatch.setattr(cold, "_MOST_REQUESTS", 3)
+
+    async def body():
+        async with asked() as (server, client):
+            server.routes[("GET", "/time")] = 5
+            client._http._client.left = 3
+            for _ in range(4):
+                assert await asyncio.gather(*(client.time() for _ in range(5))) == [5] * 5
+            assert len(server.requests) == 20
+            assert not client._http._worn  # all answered: all closed
+            await until(lambda: server.lost == len(server.peers) - 1 == 6)
+
+    run(body())
+
+
+def test_worn_connections_stay_open_while_an_answer_is_due(run, monkeypatch):
+    monkeypatch.setattr(cold, "_MOST_REQUESTS", 1)
+
+    async def body():
+        async with asked() as (server, client):
+            server.routes[("GET", "/time")] = 5
+            client._http._client.left = 2
+            held = client._http._take()
+            assert await client.time() == 5
+            assert await client.time() == 5
+            assert not held.http.is_closed
+            await client._http._give_back(held)
+            assert held.http.is_closed
+            assert await client.time() == 5
+
+    run(body())
+
+
+def test_a_worn_connection_that_cannot_be_closed_costs_no_answer(run, monkeypatch):
+    monkeypatch.setattr(cold, "_MOST_REQUESTS", 1)
+
+    async def body():
+        async with asked() as (server, client):
+            server.routes[("GET", "/time")] = 5
+            first = client._http._client
+
+            async def aclose() -> None:
+                raise anyio.EndOfStream
+
+            first.left = 1
+            monkeypatch.setattr(first.http, "aclose", aclose)
+            assert await client.time() == 5
+            monkeypatch.undo()
+            await first.http.aclose()
 
     run(body())
 

@@ -8,6 +8,7 @@ import pytest
 
 from polyexec.clob import connection as connection_module
 from polyexec.clob import dialing
+from polyexec.clob.connection import OrderConnection
 from polyexec.clob.pool import OrderTransport
 from polyexec.core.ports import Answer
 from polyexec.errors import ConfigError
@@ -23,6 +24,31 @@ def test_every_connection_after_the_first_resumes_its_tls_session(run):
             assert transport._dialer.resumed == 2
             transport._usable[0].retire("test")
             await until(lambda: transport.connected == 3 and transport._dialer.resumed == 3)
+
+    run(body())
+
+
+def test_the_tls_session_is_looked_at_once_while_it_is_resumed(run, monkeypatch):
+    looks = []
+    look = OrderConnection.tls_session.fget
+
+    def counted(connection: OrderConnection) -> Any:
+        looks.append(connection)
+        return look(connection)
+
+    monkeypatch.setattr(OrderConnection, "tls_session", property(counted))
+
+    async def body():
+        async with connected(size=2, warm_interval_s=0.01) as (server, transport):
+            await until(lambda: len(server.requests) > 10)
+            transport._usable[0].retire("test")
+            await until(lambda: transport._dialer.resumed == 2)
+            assert len(looks) == 1
+            # A host that has forgotten it: the next answer brings another.
+            monkeypatch.setattr(transport._dialer, "_session", None)
+            transport._usable[0].retire("test")
+            await until(lambda: len(looks) == 2)
+            assert transport._dialer._session is not None
 
     run(body())
 

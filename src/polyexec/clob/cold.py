@@ -1,9 +1,11 @@
 """HTTP for what is not on the path of an order: one host, bounded answers, mapped faults."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 import httpx
 
@@ -17,6 +19,8 @@ Raw: TypeAlias = tuple[int, bytes, Mapping[str, str]]
 """Status, body, headers with names in any case."""
 
 _MAX_ANSWER = 32 * 1024 * 1024
+# The HTTP/2 library remembers the streams of a connection, up to 65,536 of 200 bytes each.
+_MOST_REQUESTS: Final = 4096
 # Nothing of the request can have reached the host.
 _NOT_SENT = (
     httpx.ConnectError,
@@ -25,6 +29,15 @@ _NOT_SENT = (
     httpx.UnsupportedProtocol,
     httpx.ProxyError,
 )
+
+
+@dataclass(eq=False)
+class _Client:
+    """Connections, and what they still carry."""
+
+    http: httpx.AsyncClient
+    left: int
+    in_flight: int = 0
 
 
 class ColdHttp:
@@ -52,23 +65,31 @@ class ColdHttp:
     ) -> None:
         self.origin = parse_origin(url, setting)
         self._total_timeout_s = 6 * timeout_s
+        self._timeout_s = timeout_s
+        self._ssl_context = default_ssl_context() if ssl_context is None else ssl_context
         quiet_hpack()
-        # trust_env off: no proxy, no netrc and no certificate switch from the environment.
-        self._http = httpx.AsyncClient(
+        self._client = self._new_client()
+        self._worn: set[_Client] = set()
+
+    def _new_client(self) -> _Client:
+        http = httpx.AsyncClient(
             base_url=self.origin.url,
-            verify=default_ssl_context() if ssl_context is None else ssl_context,
+            verify=self._ssl_context,
             http2=True,
+            # No proxy, no netrc and no certificate switch from the environment.
             trust_env=False,
             follow_redirects=False,
-            timeout=timeout_s,
+            timeout=self._timeout_s,
             limits=httpx.Limits(max_connections=10, max_keepalive_connections=10),
             # No compression: the size limit then holds for what is read.
             headers={"accept": "application/json", "accept-encoding": "identity"},
         )
+        return _Client(http, _MOST_REQUESTS)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        for client in (self._client, *self._worn):
+            await client.http.aclose()
 
     async def ask(
         self,
@@ -88,7 +109,7 @@ class ColdHttp:
         UnexpectedResponseError
             It is too long.
         """
-        request = self._http.build_request(
+        request = self._client.http.build_request(
             method, path, headers=headers, params=query or None, content=body or None
         )
         try:
@@ -103,10 +124,11 @@ class ColdHttp:
 
     async def _exchange(self, request: httpx.Request) -> Raw:
         what = f"{request.method} {request.url.path}"
+        client = self._take()
         try:
             # httpx limits every wait; an answer that drips in has to end as well.
             async with asyncio.timeout(self._total_timeout_s):
-                response = await self._http.send(request, stream=True)
+                response = await client.http.send(request, stream=True)
                 try:
                     content = await _read_bounded(response)
                 finally:
@@ -122,7 +144,26 @@ class ColdHttp:
             # Not only httpx.HTTPError: a garbage status escapes from the library as ValueError, a
             # connection that ends while it writes as anyio.EndOfStream.
             raise OutcomeUnknownError(f"{what}: {_describe(error)}") from error
+        finally:
+            await self._give_back(client)
         return response.status_code, content, response.headers
+
+    def _take(self) -> _Client:
+        """Return connections for one more request; with the last one others take their place."""
+        client = self._client
+        client.left -= 1
+        client.in_flight += 1
+        if not client.left and not client.http.is_closed:
+            self._worn.add(client)
+            self._client = self._new_client()
+        return client
+
+    async def _give_back(self, client: _Client) -> None:
+        client.in_flight -= 1
+        if not client.in_flight and client in self._worn:
+            self._worn.discard(client)
+            with contextlib.suppress(Exception):  # the answer is there already
+                await client.http.aclose()
 
 
 async def _read_bounded(response: httpx.Response) -> bytes:

@@ -23,6 +23,8 @@ log = logging.getLogger("polyexec.clob")
 _ADDRESS_AGE_S: Final = 60.0
 # RFC 8305, section 5: how long an address may hesitate before the next one is tried beside it.
 _NEXT_ADDRESS_S: Final = 0.25
+# CPython, from 3.10 on, never frees what the getter of a TLS session copies: 6 kB for each look.
+_SESSION_AGE_S: Final = 600.0
 
 
 class Dialer:
@@ -60,6 +62,7 @@ class Dialer:
         self._addresses: Sequence[AddrInfoType] = ()
         self._resolved_at = 0.0
         self._session: ssl.SSLSession | None = None
+        self._learn_at = 0.0
         self.resumed = 0
         """Connections whose TLS session was resumed."""
 
@@ -76,12 +79,14 @@ class Dialer:
             plain = await self._connect()
             tls = await self._handshake(plain)
         except ssl.SSLError as error:
-            self._session = None
+            self._forget_session()
             raise NotSentError(f"TLS with {origin.authority} failed: {describe(error)}") from error
         except (OSError, UnicodeError) as error:
             reason = describe(error)
             raise NotSentError(f"cannot connect to {origin.authority}: {reason}") from error
         self.resumed += bool(tls.session_reused)
+        if not tls.session_reused:
+            self._forget_session()
         fresh = new_framing(
             self._framing, origin.authority, max_response_bytes=self._max_response_bytes
         )
@@ -94,10 +99,20 @@ class Dialer:
         return connection
 
     def learn(self, connection: OrderConnection) -> None:
-        """Keep the TLS session of a connection that has carried an answer: tickets come late."""
+        """Keep the TLS session of a connection that has carried an answer: tickets come late.
+
+        One that is resumed is good for ten minutes; until then there is nothing to learn.
+        """
+        if time.monotonic() < self._learn_at:
+            return
+        self._learn_at = time.monotonic() + _SESSION_AGE_S
         session = connection.tls_session
         if session is not None and session.has_ticket:
             self._session = session
+
+    def _forget_session(self) -> None:
+        """Learn another one, of the next connection that carries an answer."""
+        self._session, self._learn_at = None, 0.0
 
     async def keep_addresses(self) -> None:
         """Ask for the addresses again before they are old; for ever."""
