@@ -62,7 +62,8 @@ class Row:
     least: int = 100
     """Samples, however long they take; fewer for calls of seconds."""
     turn_calls: int = 0
-    """Samples of a turn; 0: as many as fit into its usual length."""
+    """Samples of a turn; 0: as many as fit into its usual length. Of long turns the median of
+    their 99th percentiles is told too: a neighbour's burst of load spoils one turn, not all."""
 
 
 @dataclass
@@ -72,16 +73,18 @@ class Timing:
     samples: list[float]
     group: int
     """Calls per sample; above 1 the percentiles are of group means."""
+    turn_p99s: list[float] = field(default_factory=list)
+    """Of every turn whose length is the row's own, in microseconds."""
 
     def us(self, quantile: float) -> float:
-        ordered = sorted(self.samples)
-        return round(ordered[min(int(len(ordered) * quantile), len(ordered) - 1)] / 1000, 4)
+        return _us(self.samples, quantile)
 
     def summary(self) -> dict[str, Any]:
         """Return what a row says of one contestant."""
         return {
             "median_us": round(statistics.median(self.samples) / 1000, 4),
             "p99_us": self.us(0.99),
+            **({"turn_p99_us": statistics.median(self.turn_p99s)} if self.turn_p99s else {}),
             "min_us": round(min(self.samples) / 1000, 4),
             "n": len(self.samples) * self.group,
         }
@@ -98,17 +101,25 @@ class _Contestant:
         before()
         group, quickest = (1, _quickest(call)) if isinstance(call, Remote) else _group_size(call)
         self.timing = Timing([], group)
+        self._has_own_turns = bool(turn_calls)
         self._calls = turn_calls or max(1, min(TURN_CALLS, int(TURN_NS / (quickest * group))))
 
     def turn(self) -> None:
         """Take a few samples, after one call that brings its memory back to the caches."""
         self._before()
         if isinstance(self._call, Remote):
-            self.timing.samples += self._call.sample(self._calls)
-            return
-        self._call()
-        for _ in range(self._calls):
-            self.timing.samples.append(_sample(self._call, self.timing.group))
+            samples = self._call.sample(self._calls)
+        else:
+            self._call()
+            samples = [_sample(self._call, self.timing.group) for _ in range(self._calls)]
+        self.timing.samples += samples
+        if self._has_own_turns:
+            self.timing.turn_p99s.append(_us(samples, 0.99))
+
+
+def _us(samples: Sequence[float], quantile: float) -> float:
+    ordered = sorted(samples)
+    return round(ordered[min(int(len(ordered) * quantile), len(ordered) - 1)] / 1000, 4)
 
 
 def _sample(call: Call, group: int) -> float:

@@ -8,6 +8,7 @@ import argparse
 import importlib
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import bench_backtest, harness, report, targets
@@ -81,13 +82,18 @@ def _line(result: dict[str, Any]) -> str:
     if result["floor"]:
         beside = {"floor": result["floor"], **beside}
     return (
-        f"{result['name']:28} median {result['median_us']:9.2f} us   p99 {result['p99_us']:9.2f}   "
+        f"{result['name']:28} median {result['median_us']:9.2f} us   {_p99(result)}   "
         + "   ".join(
             f"{name} {peer['median_us']:.2f} ({peer['median_us'] / result['median_us']:.2f}x; "
-            f"p99 {peer['p99_us']:.2f})"
+            f"{_p99(peer)})"
             for name, peer in beside.items()
         )
     )
+
+
+def _p99(timing: Mapping[str, Any]) -> str:
+    turns = f", of a turn {timing['turn_p99_us']:.2f}" if "turn_p99_us" in timing else ""
+    return f"p99 {timing['p99_us']:.2f}{turns}"
 
 
 if __name__ == "__main__":

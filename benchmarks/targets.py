@@ -16,6 +16,7 @@ UNIFIED = "polymarket-client"
 C_FLOOR = "C, prebuilt frames over OpenSSL"
 HTTPX = "httpx, HTTP/2, sync"
 NOTHING = "nothing attached"
+NOTHING_AGAIN = "nothing attached, again"
 _PLAN = "plan_3_legs_deterministic"
 _FRAMES = "engine_100_price_changes"
 _PREPARED = "plan_3_legs_prepared"
@@ -34,7 +35,7 @@ class Target:
     inverse: bool = False
     """The bound is on ours by theirs, not on theirs by ours."""
     of_p99: bool = False
-    """Of the 99th percentiles, not of the medians."""
+    """Of the 99th percentiles (the median over the turns), not of the medians."""
     at_most: float | None = None
     at_least: float | None = None
 
@@ -56,7 +57,8 @@ class Target:
             return float(row["median_us"] / floor["median_us"]) if floor else None
         names = [self.against] if isinstance(self.against, str) else self.against
         if self.of_p99:
-            ratios = [row["peers"][n]["p99_us"] / row["p99_us"] for n in names if n in row["peers"]]
+            own = row["turn_p99_us"]
+            ratios = [row["peers"][n]["turn_p99_us"] / own for n in names if n in row["peers"]]
             ratio = min(ratios, default=None)
         else:
             ratio = min(

@@ -198,6 +198,27 @@ def test_every_turn_is_prepared_and_the_floor_is_timed_beside_it(slow_worker: Wo
 
 
 @pytest.mark.usefixtures("_quick_runs")
+def test_a_burst_that_spoils_one_long_turn_is_not_in_the_p99_of_a_turn(
+    slow_worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = iter([[20.0] * 10, [500.0] * 10, [30.0] * 10])
+    remote = Remote(slow_worker, "a")
+    monkeypatch.setattr(Remote, "sample", lambda self, calls: next(turns) if calls == 10 else [1.0])
+    contestant = harness._Contestant(remote, turn_calls=10)
+    for _ in range(3):
+        contestant.turn()
+    told = contestant.timing.summary()
+    assert (told["p99_us"], told["turn_p99_us"]) == (0.5, 0.03)
+
+
+def test_a_promise_of_the_p99_is_held_by_the_median_of_the_turns() -> None:
+    peers = {targets.NOTHING: {"p99_us": 10.0, "turn_p99_us": 100.0}}
+    row = _result("submit_attended", turn_p99_us=104.0, peers=peers)
+    (promise,) = (p for p in targets.evaluate([row]) if p["row"] == row["name"])
+    assert (promise["measured"], promise["holds"]) == (1.04, True)
+
+
+@pytest.mark.usefixtures("_quick_runs")
 def test_the_memory_of_a_result_is_counted() -> None:
     kept = harness.measure(harness.Row("r", "", lambda: [bytes(5000), bytes(6000)]), seconds=0)
     assert kept["kept_blocks"] >= 3
