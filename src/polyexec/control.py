@@ -197,6 +197,7 @@ def status_of(executor: Executor) -> dict[str, Any]:
     return {
         "address": executor.address,
         "mode": executor.config.executor_mode,
+        "open": executor.is_open,  # before, money is not known yet
         "trading": executor.trading_enabled,
         "halted": risk.halted,
         "reduce_only": risk.is_reduce_only,

@@ -19,7 +19,7 @@ import pytest
 import polyexec as px
 from polyexec import cli
 from polyexec.commands import COMMANDS, Request, parse_request, request_of
-from polyexec.control import Account, Control
+from polyexec.control import Account, Control, status_of
 from polyexec.control_socket import ask, find_socket
 from polyexec.controlling import open_control
 from polyexec.errors import ConfigError, InputError, NotSentError, UsageError
@@ -97,9 +97,16 @@ async def test_a_status_tells_money_limits_and_switches_and_no_secret(bot: Bot) 
     told = answer["accounts"]["main"]
     assert answer["ok"] is True
     assert (told["balance"], told["available"], told["held"]) == ("1000", "1000", "0")
+    assert told["open"] is True
     assert told["limits"]["max_unknown_groups"] == 1000
     assert told["address"] == bot.executor.address
     assert bot.executor.config.private_key.reveal().removeprefix("0x") not in json.dumps(answer)
+
+
+async def test_a_status_before_the_bot_is_open_says_so() -> None:
+    executor = px.Executor(config(), ScriptedVenue(all_live))
+    told = status_of(executor)
+    assert (told["open"], told["balance"]) == (False, "0")
 
 
 async def test_limits_are_read_again_and_what_cannot_change_is_told(bot: Bot) -> None:
