@@ -111,6 +111,28 @@ async def test_groups_that_are_final_are_not_kept() -> None:
         assert keeper._of_order == {}
 
 
+async def test_orders_that_end_before_their_group_is_known_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    venue = ScriptedVenue(lambda _: NoAnswer(error=OutcomeUnknownError("reset")))
+    async with Executor(config(), venue) as executor:
+        keeper, pipeline = executor._keeper, executor._pipeline
+        assert keeper is not None
+        assert pipeline is not None
+        finish = pipeline.finish
+
+        def ended_meanwhile(*given: Any, **named: Any) -> TradeResult:
+            result = finish(*given, **named)
+            for one in result.unknown_orders:
+                executor.give_up_unknown(one.order_id)
+            return result
+
+        monkeypatch.setattr(pipeline, "finish", ended_meanwhile)
+        assert len((await executor.submit(signal())).unknown_orders) == 3
+        assert (keeper._of_order, keeper._tickets) == ({}, {})
+        assert executor.risk.exposure_micro == 0
+
+
 # acting -------------------------------------------------------------------------------------------
 
 
