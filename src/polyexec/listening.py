@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from polyexec.clob.user_channel import UserChannel
@@ -41,7 +41,7 @@ class OrderListener:
         :meth:`~polyexec.core.fills.FillBook.complete`.
     fills : FillBook
     fetch_trades : callable
-        All fills of the account's trades since a unix time in seconds.
+        Yields all fills of the account's trades since a unix time in seconds, page by page.
     tracker : OrderTracker
     clock : Clock
     grace_s : float
@@ -55,7 +55,7 @@ class OrderListener:
         *,
         venue: Venue,
         fills: FillBook,
-        fetch_trades: Callable[[int], Awaitable[Sequence[Fill]]],
+        fetch_trades: Callable[[int], AsyncIterator[Sequence[Fill]]],
         tracker: OrderTracker,
         clock: Clock,
         grace_s: float = _GRACE_S,
@@ -111,7 +111,8 @@ class OrderListener:
         """Ask for the trades of a gap, and for every order that is not final."""
         self.on_gap()
         if since_ms:
-            self.on_fills(await self._fetch_trades(since_ms // 1000 - _MARGIN_S))
+            async for fills in self._fetch_trades(since_ms // 1000 - _MARGIN_S):
+                self.on_fills(fills)
         await follow_orders(self._venue, self._tracker, self._tracker.orders, self._clock)
 
     @property
@@ -198,7 +199,7 @@ def open_listener(
     listener = OrderListener(
         venue=venue,
         fills=fills,
-        fetch_trades=lambda after_s: venue.client.trades(after_s=after_s),
+        fetch_trades=lambda after_s: venue.client.trade_pages(after_s=after_s),
         tracker=tracker,
         clock=clock,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -99,8 +99,9 @@ async def _play(story: Story, *, gap: bool) -> None:
     venue = MergingVenue(book)
     everything = [fill for trade in story.trades for fill in trade]
 
-    async def fetch_trades(after_s: int) -> list[Fill]:
-        return everything
+    async def fetch_trades(after_s: int) -> AsyncIterator[list[Fill]]:
+        for trade in story.trades:
+            yield list(trade)
 
     listener = OrderListener(
         venue=venue, fills=book, fetch_trades=fetch_trades, tracker=tracker, clock=clock

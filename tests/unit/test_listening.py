@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -65,9 +65,10 @@ class World:
         )
         self.listener.channel = FakeChannel()  # type: ignore[assignment]
 
-    async def _fetch_trades(self, after_s: int) -> Sequence[Fill]:
+    async def _fetch_trades(self, after_s: int) -> AsyncIterator[Sequence[Fill]]:
         self.asked_since.append(after_s)
-        return self.trades
+        for trade in self.trades:
+            yield (trade,)
 
     def post(self) -> int:
         """Reserve and send; return when."""

@@ -290,8 +290,16 @@ class ClobClient:
         query = _given(
             id=trade_id, market=market, asset_id=token_id, after=after_s, before=before_s
         )
-        pages = self._pages("/data/trades", wire.parse_trade_page, query)
-        return tuple([fill async for page in pages for fill in page])
+        return tuple([fill async for page in self._trade_pages(query) for fill in page])
+
+    def trade_pages(
+        self, *, market: ConditionId | None = None, after_s: int | None = None
+    ) -> AsyncIterator[tuple[Fill, ...]]:
+        """Yield what :meth:`trades` returns, page by page: all of it at once may be much."""
+        return self._trade_pages(_given(market=market, after=after_s))
+
+    def _trade_pages(self, query: dict[str, Any]) -> AsyncIterator[tuple[Fill, ...]]:
+        return self._pages("/data/trades", wire.parse_trade_page, query)
 
     # Cancels ---------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Looks for the fills of orders in the account's lists of trades."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from polyexec.core.ports import Fill
@@ -16,18 +16,19 @@ class TradeSearch:
     """Lists trades once for all orders that are looked for at the same time.
 
     A list has many pages where an account trades much, and a page counts for the rate limit as
-    much as an order: one list per order would leave nothing for other questions.
+    much as an order: one list per order would leave nothing for other questions. Of a page only
+    the fills that somebody looks for are kept.
 
     Parameters
     ----------
     list_trades : callable
-        All fills of the account's trades of a market (None: of any) since a unix time in seconds
-        (None: ever).
+        Yields all fills of the account's trades of a market (None: of any) since a unix time in
+        seconds (None: ever), page by page.
     """
 
     def __init__(
         self,
-        list_trades: Callable[[ConditionId | None, int | None], Awaitable[Sequence[Fill]]],
+        list_trades: Callable[[ConditionId | None, int | None], AsyncIterator[Sequence[Fill]]],
     ) -> None:
         self._list_trades = list_trades
         self._lists: dict[tuple[ConditionId | None, bool], _List] = {}
@@ -38,30 +39,35 @@ class TradeSearch:
         """Return the fills of an order, from a list that was asked for after this call."""
         key = (market, after_s is None)  # who looks back for ever does not make all do so
         shared = self._lists.setdefault(key, _List())
-        since_s = after_s or 0
-        shared.since_s.append(since_s)
+        wanted = (order_id, after_s or 0)
+        shared.wanted.append(wanted)
 
         async def ask() -> _Index:
-            oldest_s = None if after_s is None else min(shared.since_s)
-            return _by_order(await self._list_trades(market, oldest_s))
+            oldest_s = None if after_s is None else min(since_s for _, since_s in shared.wanted)
+            found: dict[OrderId, list[Fill]] = {each: [] for each, _ in shared.wanted}
+            async for page in self._list_trades(market, oldest_s):
+                for fill in page:
+                    if fill.order_id in found:
+                        found[fill.order_id].append(fill)
+            return found
 
         try:
             index = await shared.answer.get(ask)
         finally:
-            shared.since_s.remove(since_s)
-            if not shared.since_s:
+            shared.wanted.remove(wanted)
+            if not shared.wanted:
                 del self._lists[key]
-        return own_fills(order_id, index.get(order_id, ()))
+        return own_fills(order_id, index[order_id])
 
 
 class _List:
-    """One list, and how far back those look who wait for it."""
+    """One list, and who waits for it: each order and how far back it is looked for."""
 
-    __slots__ = ("answer", "since_s")
+    __slots__ = ("answer", "wanted")
 
     def __init__(self) -> None:
         self.answer: SharedAnswer[_Index] = SharedAnswer()
-        self.since_s: list[int] = []
+        self.wanted: list[tuple[OrderId, int]] = []
 
 
 def own_fills(order_id: OrderId, fills: Iterable[Fill]) -> tuple[Fill, ...]:
@@ -71,10 +77,3 @@ def own_fills(order_id: OrderId, fills: Iterable[Fill]) -> tuple[Fill, ...]:
         (fill.trade_id, fill.counter_order_id): fill for fill in fills if fill.order_id == order_id
     }
     return tuple(mine.values())
-
-
-def _by_order(fills: Iterable[Fill]) -> _Index:
-    found: dict[OrderId, list[Fill]] = {}
-    for fill in fills:
-        found.setdefault(fill.order_id, []).append(fill)
-    return found

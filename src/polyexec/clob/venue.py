@@ -139,7 +139,7 @@ class ClobVenue:
             limits=self.limits,
         )
         self._search = TradeSearch(
-            lambda market, after_s: self.client.trades(market=market, after_s=after_s)
+            lambda market, after_s: self.client.trade_pages(market=market, after_s=after_s)
         )
         self.markets = MarketCache(
             self.client.condition_of, self.client.market, max_age_s=market_age_s

@@ -1,7 +1,7 @@
 """One list of trades answers for all who look for fills at the same time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -37,13 +37,16 @@ class Lists:
         self.fills: list[Fill] = []
         self.open: list[asyncio.Future[None]] = []
 
-    async def _list(self, market: ConditionId | None, after_s: int | None) -> Sequence[Fill]:
+    async def _list(
+        self, market: ConditionId | None, after_s: int | None
+    ) -> AsyncIterator[Sequence[Fill]]:
         self.asked.append((market, after_s))
         found = tuple(self.fills)
         done = asyncio.get_running_loop().create_future()
         self.open.append(done)
         await done
-        return found
+        for one in found:
+            yield (one,)
 
     def look(
         self, order_id: str, market: ConditionId | None = None, after_s: int | None = 100
