@@ -103,7 +103,7 @@ _MOVES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(moves=_MOVES, looks=st.sets(st.integers(0, 24)))
 def test_fills_add_up_to_the_exchanges_books(
     moves: list[tuple[str, Side, int, int, int]], looks: set[int]

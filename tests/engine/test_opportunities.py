@@ -61,7 +61,7 @@ def paying_world(strategy: object, *, least: int = 0) -> tuple[World, Any]:
     raise AssertionError("no world pays")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.randoms(use_true_random=False))
 def test_the_executor_counts_the_same_net(random: Random) -> None:
     world = random_world(random)

@@ -19,7 +19,7 @@ from tests.implementations import FAST, PURE
 KINDS = [functions for functions in (PURE, FAST) if functions is not None]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.randoms(use_true_random=False))
 def test_evaluators_find_what_the_model_finds(random: Random) -> None:
     assert list(faults_of(random_world(random), KINDS, Counter())) == []

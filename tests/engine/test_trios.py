@@ -153,7 +153,7 @@ def strike_lists(draw: st.DrawFn) -> list[str]:
 
 
 @given(strike_lists())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_trio_holds_at_every_price(strikes: list[str]) -> None:
     group = build(read_all(ladders(strikes)))
     assert len(named(group, strikes[0])) == 1
@@ -308,7 +308,7 @@ def test_a_proof_cannot_be_lent() -> None:
     st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=8),
     st.lists(st.sampled_from([True, False, None]), min_size=24, max_size=24),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_the_ladders_only_what_tiles_is_built(
     strikes: list[int], ranges: list[tuple[int, int]], inclusive: list[bool | None]
 ) -> None:

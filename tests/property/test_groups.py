@@ -436,4 +436,4 @@ class _Choices:
 
 
 TestGroups = GroupMachine.TestCase
-TestGroups.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestGroups.settings = settings(max_examples=150, stateful_step_count=40)

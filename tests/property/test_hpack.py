@@ -36,7 +36,7 @@ def theirs(block):
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=8), st.booleans())
 def test_what_an_encoder_writes_is_read(fields, huffman):
     encoder = Encoder()
@@ -45,13 +45,13 @@ def test_what_an_encoder_writes_is_read(fields, huffman):
     assert ours(block) == theirs(block) == fields
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused_alike(block):
     assert ours(block) == theirs(block)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=40), st.sampled_from([0x00, 0x10, 0x40, 0x0F, 0x4F]))
 def test_any_huffman_code_is_read_or_refused_alike(code, first):
     name = bytes([first]) + (b"\0" if first in {0x0F} else b"")
@@ -61,7 +61,7 @@ def test_any_huffman_code_is_read_or_refused_alike(code, first):
     assert ours(block) == theirs(block)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(NAMES, VALUES), min_size=1, max_size=4),
     st.integers(0),

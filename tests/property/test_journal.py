@@ -77,7 +77,7 @@ class Model:
         assert found == self.groups
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     mode=st.sampled_from(["os", "fsync"]),
     steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 4)), max_size=60),

@@ -147,12 +147,11 @@ def trades_exactly(leg: tuple[int, ...], size_micro: int) -> bool:
     return (maker, taker) == exact and is_fine and size_micro >= least and product >= notional
 
 
-# No deadline: trying every size takes as long as the sizes are many.
 @given(
     st.lists(sized_legs(), min_size=1, max_size=4),
     st.integers(0, 15_000_000) | st.integers(0, 105_000_000),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_group_size_is_the_largest_that_every_leg_trades_exactly(
     legs: list[tuple[int, ...]], wanted: int
 ) -> None:

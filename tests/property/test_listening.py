@@ -86,7 +86,7 @@ def stories(draw: st.DrawFn) -> Story:
     return Story(trades, told, answer_at, draw(st.sampled_from(answers)), _status(state, filled))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(stories(), st.booleans())
 def test_ledger_ends_where_it_must(story: Story, gap: bool) -> None:
     asyncio.run(_play(story, gap=gap))

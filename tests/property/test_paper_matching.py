@@ -131,7 +131,7 @@ def check_signed_limits(order: Order) -> None:
             assert order.cash_micro >= order.taker_micro
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(actions, st.sampled_from([1000, 100]), st.sampled_from([0, 70_000]), st.booleans())
 def test_random_flow(flow: list[Action], tick_e4: int, rate: int, settle_at_once: bool) -> None:
     engine = MatchingEngine(clock=lambda: 0, settle_at_once=settle_at_once)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from polyexec._pure import hmac_sha256 as pure
@@ -98,7 +98,6 @@ def test_every_length_over_some_blocks_pads_right(sha256: Any) -> None:
 
 @every_sha256
 @given(data=st.binary(max_size=10_000))
-@settings(deadline=None)
 def test_any_message_hashes_as_hashlib_does(sha256: Any, data: bytes) -> None:
     assert sha256(data) == hashlib.sha256(data).digest()
 
@@ -116,7 +115,6 @@ def test_keys_around_the_block_size_authenticate_as_the_library_does(
 
 @every_hmac
 @given(key=st.binary(max_size=200), message=st.binary(max_size=10_000))
-@settings(deadline=None)
 def test_any_message_authenticates_as_the_library_does(
     authenticate: Any, key: bytes, message: bytes
 ) -> None:
@@ -125,7 +123,6 @@ def test_any_message_authenticates_as_the_library_does(
 
 @NOT_BUILT
 @given(key=st.binary(max_size=80), pieces=st.lists(st.binary(max_size=150), max_size=12))
-@settings(deadline=None)
 def test_a_message_in_pieces_is_the_message_in_one(key: bytes, pieces: list[bytes]) -> None:
     expected = hmac.digest(key, b"".join(pieces), "sha256")
     assert fast.hmac_sha256_pieces(key, pieces) == expected
@@ -141,7 +138,6 @@ def test_every_split_of_three_blocks_is_the_message_in_one() -> None:
 
 @every_key
 @given(data=st.data())
-@settings(deadline=None)
 def test_input_at_odd_addresses_is_read_right(functions: Any, data: st.DataObject) -> None:
     # Each part before the body moves the blocks of the body against its address.
     timestamp, method, path = (data.draw(st.text(max_size=40)) for _ in range(3))

@@ -184,7 +184,7 @@ def test_close_says_goodbye_once():
     assert [type(e) for e in events] == [h2.events.ConnectionTerminated]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400), st.booleans())
 def test_rubbish_never_raises(rubbish, after_answer):
     client, data = answered_bytes()
@@ -195,7 +195,7 @@ def test_rubbish_never_raises(rubbish, after_answer):
     client.take_output()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(min_value=0, max_value=2**32))
 def test_bent_answer_never_raises(seed):
     rng = random.Random(seed)

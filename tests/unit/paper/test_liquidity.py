@@ -230,7 +230,7 @@ _STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_STEPS, st.sampled_from(("fifo", "pro_rata")))
 def test_no_recording_makes_or_loses_anything(steps: list, queue: QueueEstimate) -> None:
     replay = Replay(queue)
