@@ -76,14 +76,11 @@ class Timing:
     turn_p99s: list[float] = field(default_factory=list)
     """Of every turn whose length is the row's own, in microseconds."""
 
-    def us(self, quantile: float) -> float:
-        return _us(self.samples, quantile)
-
     def summary(self) -> dict[str, Any]:
         """Return what a row says of one contestant."""
         return {
             "median_us": round(statistics.median(self.samples) / 1000, 4),
-            "p99_us": self.us(0.99),
+            "p99_us": _us(self.samples, 0.99),
             **({"turn_p99_us": statistics.median(self.turn_p99s)} if self.turn_p99s else {}),
             "min_us": round(min(self.samples) / 1000, 4),
             "n": len(self.samples) * self.group,
