@@ -9,6 +9,7 @@ import orjson
 from msgspec.structs import force_setattr
 
 from polyexec.constants import MAX_BATCH, MAX_SALT, ZERO_ADDRESS, ZERO_BYTES32
+from polyexec.core.candidates import PricedLeg
 from polyexec.core.keys import checksum_address, parse_address, parse_bytes32
 from polyexec.enums import Generation, OrderType, Side
 from polyexec.errors import InputError
@@ -22,7 +23,7 @@ from polyexec.parsing import (
     parse_token_id,
 )
 
-__all__ = ["Amounts", "Order", "SignedOrder", "encode_order", "encode_orders"]
+__all__ = ["Amounts", "Order", "SignedOrder", "encode_order", "encode_orders", "order_of"]
 
 _MAX_UINT256 = 2**256 - 1
 
@@ -191,6 +192,23 @@ def encode_order(
     """
     kind = parse_order_type(order_type)
     return orjson.dumps(_entry(signed_order, owner, kind, post_only, defer_exec))
+
+
+def order_of(leg: PricedLeg, *, salt: int, timestamp_ms: int, builder: str) -> Order:
+    """Return the order of a priced leg; V1 knows neither timestamp nor builder."""
+    order = Order(
+        generation=leg.generation,
+        token_id=leg.token_id,
+        side=leg.side,
+        maker_micro=leg.maker_micro,
+        taker_micro=leg.taker_micro,
+        neg_risk=leg.neg_risk,
+        salt=salt,
+        expiration=leg.expiration,
+    )
+    if leg.generation is Generation.CLOB_V1:
+        return order
+    return msgspec.structs.replace(order, timestamp_ms=timestamp_ms, builder=builder)
 
 
 def encode_orders(

@@ -28,7 +28,7 @@ from polyexec.core.candidates import (
 from polyexec.core.gate import Gate
 from polyexec.core.journal import Answered, Close, Intent, IntentLeg, Record, Sent
 from polyexec.core.ledger import COLLATERAL, Ledger, Reservation, Shortage
-from polyexec.core.orders import Order, encode_orders, split_batch
+from polyexec.core.orders import encode_orders, order_of, split_batch
 from polyexec.core.outcome import LegOutcome, SentLeg, classify
 from polyexec.core.ports import Clock, GuardedVenue, Journal, OrderBatch, Outcome
 from polyexec.core.profit import cost_of, expected_pnl
@@ -37,7 +37,7 @@ from polyexec.core.shapes import FollowUp, Shape, shape_of
 from polyexec.core.signer import OrderSigner
 from polyexec.core.tracking import OrderTracker, TrackedOrder
 from polyexec.core.venue_mode import VenueModes, may_take, mode_news
-from polyexec.enums import Generation, LegState, SkipReason, VenueMode
+from polyexec.enums import LegState, SkipReason, VenueMode
 from polyexec.errors import JournalError
 from polyexec.models import OrderId, TokenId
 from polyexec.numbers import from_micro
@@ -487,7 +487,8 @@ class Pipeline:
         """Do the same for a batch with V1 orders, which production no longer takes."""
         drawn = salts or self._signer.salt_entropy(len(legs))
         orders = self._signer.sign_batch(
-            self._order(leg, time_ms, _salt(drawn, index)) for index, leg in enumerate(legs)
+            order_of(leg, salt=_salt(drawn, i), timestamp_ms=time_ms, builder=self._builder)
+            for i, leg in enumerate(legs)
         )
         body = encode_orders(
             orders,
@@ -496,21 +497,6 @@ class Pipeline:
             post_only=[leg.post_only for leg in legs],
         )
         return body, tuple(order.order_id for order in orders)
-
-    def _order(self, leg: PricedLeg, time_ms: int, salt: int) -> Order:
-        order = Order(
-            generation=leg.generation,
-            token_id=leg.token_id,
-            side=leg.side,
-            maker_micro=leg.maker_micro,
-            taker_micro=leg.taker_micro,
-            neg_risk=leg.neg_risk,
-            salt=salt,
-            expiration=leg.expiration,
-        )
-        if leg.generation is Generation.CLOB_V1:
-            return order  # V1 knows neither timestamp nor builder
-        return msgspec.structs.replace(order, timestamp_ms=time_ms, builder=self._builder)
 
     def _book(
         self,

@@ -1,11 +1,8 @@
 """Signed orders, made again from what the journal keeps of them."""
 
-import msgspec
-
-from polyexec.core.journal import Intent, IntentLeg
-from polyexec.core.orders import Order, encode_orders
+from polyexec.core.journal import Intent
+from polyexec.core.orders import encode_orders, order_of
 from polyexec.core.signer import OrderSigner
-from polyexec.enums import Generation
 from polyexec.errors import InputError
 from polyexec.models import OrderId
 
@@ -29,7 +26,12 @@ def rebuild(intent: Intent, signer: OrderSigner) -> tuple[bytes, tuple[OrderId, 
         )
     if signer.presign_info() is not None:
         raise InputError("signer", signer, "prepares nonces: rebuild with one that does not")
-    signed = signer.sign_batch(_order(leg, intent) for leg in intent.legs)
+    signed = signer.sign_batch(
+        order_of(
+            leg.priced, salt=leg.salt, timestamp_ms=intent.timestamp_ms, builder=intent.builder
+        )
+        for leg in intent.legs
+    )
     body = encode_orders(
         signed,
         owner=intent.owner,
@@ -37,20 +39,3 @@ def rebuild(intent: Intent, signer: OrderSigner) -> tuple[bytes, tuple[OrderId, 
         post_only=[leg.priced.post_only for leg in intent.legs],
     )
     return body, tuple(order.order_id for order in signed)
-
-
-def _order(leg: IntentLeg, intent: Intent) -> Order:
-    priced = leg.priced
-    order = Order(
-        generation=priced.generation,
-        token_id=priced.token_id,
-        side=priced.side,
-        maker_micro=priced.maker_micro,
-        taker_micro=priced.taker_micro,
-        neg_risk=priced.neg_risk,
-        salt=leg.salt,
-        expiration=priced.expiration,
-    )
-    if priced.generation is Generation.CLOB_V1:
-        return order  # V1 knows neither timestamp nor builder
-    return msgspec.structs.replace(order, timestamp_ms=intent.timestamp_ms, builder=intent.builder)
