@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from benchmarks import bench_journal, bench_plan, inputs
 from benchmarks.bench_wire import Paced
 from benchmarks.harness import Row
 from benchmarks.peers import floor
+from benchmarks.peers.serve import answer_questions
+from benchmarks.peers.worker import Remote, python_worker
 from benchmarks.targets import NOTHING, NOTHING_AGAIN
 from polyexec.clob.pool import OrderTransport
 from polyexec.core.ports import AnswerCallback, OrderBatch, OrderStatus, Outcome
@@ -22,7 +25,10 @@ from polyexec.looping import LoopThread
 _BALANCE_MICRO = 10**12
 _WARM_UP_CALLS = 200
 _TURN_CALLS = 500
-_TURNS = 20
+_TURNS = 60
+# What answers at once would take the core before submit has returned, and no exchange does.
+_ANSWER_US = 1000
+_BARE, _DEAD = "bare", "dead"
 # 300 signals a second. The attendants' threads take a millisecond for a result; a signal that comes
 # in it would share the interpreter with them.
 _PAUSE_S = 0.003
@@ -33,7 +39,7 @@ class _Venue:
 
     def __init__(self) -> None:
         self._transport = OrderTransport(
-            floor.url(),
+            floor.url(_ANSWER_US),
             ssl_context=floor.client_context(),
             size=2,
             warm_interval_s=3600,
@@ -77,34 +83,18 @@ class _Venue:
 
 
 class Attended:
-    """An executor that submits from this thread; its loop runs in another.
-
-    Only one of the two is open at a time: the threads of one would disturb the other. So each turn
-    begins with seconds of closing and opening, and is a long one. What is open at the end goes with
-    the process.
-    """
-
-    current: "Attended | None" = None
+    """An executor that submits from this thread; its loop runs in another."""
 
     def __init__(self, *, attended: bool) -> None:
         self._attended = attended
-        self._loop: LoopThread | None = None
+        self._loop = LoopThread()
         self._stack = contextlib.AsyncExitStack()
         self._holes: list[socket.socket] = []
 
     def write(self) -> None:
-        if Attended.current is not self:
-            if Attended.current is not None:
-                Attended.current.close()
-            self.open()
-            for _ in range(_WARM_UP_CALLS):
-                self.write()
-                self.answer()
         self._submission = self._executor.submit(self._signal)
 
     def answer(self) -> None:
-        assert self._loop is not None
-
         async def wait() -> px.TradeResult:
             return await self._submission
 
@@ -117,17 +107,14 @@ class Attended:
         # That nothing answers is told in the log, again and again.
         logging.getLogger("polyexec").addHandler(logging.NullHandler())
         logging.getLogger("polyexec").propagate = False
-        self._loop, self._stack = LoopThread(), contextlib.AsyncExitStack()
         self._loop.run(self._open())
-        Attended.current = self
+        for _ in range(_WARM_UP_CALLS):
+            self.write()
+            self.answer()
 
     def close(self) -> None:
-        if self._loop is not None:
-            self._loop.run(self._stack.aclose())
-            self._loop.stop()
-            self._loop, Attended.current = None, None
-        while self._holes:
-            self._holes.pop().close()
+        self._loop.run(self._stack.aclose())
+        self._loop.stop()
 
     async def _open(self) -> None:
         folder = bench_journal.new_folder()
@@ -147,7 +134,7 @@ class Attended:
             "api_secret": "c2VjcmV0",
             "api_passphrase": "p",
             "executor_mode": "live",
-            "clob_url": floor.url(),
+            "clob_url": floor.url(_ANSWER_US),
             "trading_enabled": True,
             "opportunity_timeout_ms": 0,
             "max_quote_age_ms": 86_400_000,
@@ -174,19 +161,35 @@ class Attended:
 def rows() -> list[Row]:
     if floor.build():
         return []
-    ours, bare, again = (Attended(attended=attended) for attended in (True, False, False))
     return [
         Row(
             "submit_attended",
             "signal to the last byte with the kernel, 300 signals a second, with store, "
             "notifications, balance watch and metrics attached whose servers take connections and "
-            "never answer; the others: nothing attached, twice, which tells the noise",
-            Paced(ours.write, ours.answer),
-            {
-                NOTHING: Paced(bare.write, bare.answer),
-                NOTHING_AGAIN: Paced(again.write, again.answer),
-            },
+            "never answer; the others: nothing attached, twice, which tells the noise; each in a "
+            "process of its own",
+            _remote(_DEAD),
+            {NOTHING: _remote(_BARE), NOTHING_AGAIN: _remote(_BARE)},
             least=_TURNS * _TURN_CALLS,
             turn_calls=_TURN_CALLS,
         )
     ]
+
+
+def _remote(case: str) -> Remote:
+    """Return a case in a process that has nothing else, so that none disturbs another."""
+    return Remote(python_worker(case, "benchmarks.bench_attended", case), case)
+
+
+def main() -> int:
+    """Open one case, and time it when asked, until the input ends."""
+    (case,) = sys.argv[1:]
+    contestant = Attended(attended=case == _DEAD)
+    contestant.open()
+    answer_questions({case: Paced(contestant.write, contestant.answer)})
+    contestant.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -48,13 +48,13 @@ def client_context() -> ssl.SSLContext:
 
 
 @functools.cache
-def port() -> int:
+def port(answers_after_us: int = 0) -> int:
     """Start the server, on another core where there is one; return where it listens."""
     folder = Path(tempfile.mkdtemp(prefix="polyexec-bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     chain = folder / "server.pem"
     _authority().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(chain))
-    command = [str(BINARY), "serve", str(chain), str(chain)]
+    command = [str(BINARY), "serve", str(chain), str(chain), str(answers_after_us)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     atexit.register(server.wait)
     atexit.register(server.kill)
@@ -65,9 +65,9 @@ def port() -> int:
     return int(server.stdout.readline())
 
 
-def url() -> str:
-    """Return the server's base URL."""
-    return f"https://127.0.0.1:{port()}"
+def url(answers_after_us: int = 0) -> str:
+    """Return the base URL of the server that answers like this."""
+    return f"https://127.0.0.1:{port(answers_after_us)}"
 
 
 @functools.cache

@@ -1,21 +1,14 @@
 """The Python clients as a plain ``pip install`` leaves them: without coincurve."""
 
 import functools
-import os
-import sys
 
-from benchmarks.harness import HERE
-from benchmarks.peers.worker import Remote, Worker
+from benchmarks.peers.worker import Remote, Worker, python_worker
 
 
 @functools.cache
 def _worker() -> Worker:
-    # The worker runs from the project's folder, whatever the caller's is.
-    path = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
-    return Worker(
-        "Python without coincurve",
-        [sys.executable, "-m", "benchmarks.peers.serve", "--without", "coincurve"],
-        environment={"PYTHONPATH": path},
+    return python_worker(
+        "Python without coincurve", "benchmarks.peers.serve", "--without", "coincurve"
     )
 
 

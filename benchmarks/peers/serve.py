@@ -6,7 +6,11 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from benchmarks.peers.worker import Remote
 
 
 def _nanoseconds(call: Callable[[], object], calls: int) -> list[int]:
@@ -17,6 +21,28 @@ def _nanoseconds(call: Callable[[], object], calls: int) -> list[int]:
         call()
         durations.append(time.perf_counter_ns() - start)
     return durations
+
+
+def answer_questions(cases: Mapping[str, Callable[[], Any]]) -> None:
+    """Answer what a :class:`~benchmarks.peers.worker.Remote` asks, until the input ends."""
+    print(json.dumps({"cases": list(cases)}), flush=True)
+    gc.collect()
+    gc.disable()
+    for line in sys.stdin:
+        question = json.loads(line)
+        call = cases[question["case"]]
+        if "calls" in question:
+            sample = call.sample if isinstance(call, Remote) else partial(_nanoseconds, call)
+            answer: object = {"ns": sample(question["calls"])}
+        else:
+            request = call()
+            answer = {
+                "body": request.body.decode(),
+                "timestamp": request.timestamp,
+                "signature": request.signature,
+            }
+        print(json.dumps(answer), flush=True)
+        gc.collect()
 
 
 def main() -> int:
@@ -31,23 +57,7 @@ def main() -> int:
     from benchmarks.baselines import official, unified
 
     cases = {"official": official.requests(), "unified": unified.requests()}
-    print(json.dumps({"cases": list(cases)}), flush=True)
-    gc.collect()
-    gc.disable()
-    for line in sys.stdin:
-        question = json.loads(line)
-        call = cases[question["case"]]
-        if "calls" in question:
-            answer: object = {"ns": _nanoseconds(call, question["calls"])}
-        else:
-            request = call()
-            answer = {
-                "body": request.body.decode(),
-                "timestamp": request.timestamp,
-                "signature": request.signature,
-            }
-        print(json.dumps(answer), flush=True)
-        gc.collect()
+    answer_questions(cases)
     return 0
 
 

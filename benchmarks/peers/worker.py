@@ -9,11 +9,15 @@ import functools
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-__all__ = ["Remote", "Worker"]
+__all__ = ["Remote", "Worker", "python_worker"]
+
+_PROJECT: Final = Path(__file__).resolve().parents[2]
 
 
 class Worker:
@@ -84,6 +88,14 @@ def _end(process: subprocess.Popen[str]) -> None:
         pass
 
 
+def python_worker(name: str, module: str, *arguments: str) -> Worker:
+    """Return a process that runs a module of the project."""
+    # From the project's folder, whatever the caller's is.
+    path = os.pathsep.join(filter(None, (str(_PROJECT), os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, "-m", module, *arguments]
+    return Worker(name, command, environment={"PYTHONPATH": path})
+
+
 @dataclass(frozen=True)
 class Remote:
     """One case of a worker; stands in a row where a callable of this process does."""
@@ -98,3 +110,6 @@ class Remote:
     def sample(self, calls: int) -> list[float]:
         """Return nanoseconds of each of ``calls`` calls, after one that is not counted."""
         return [float(ns) for ns in self.worker.ask(case=self.case, calls=calls)["ns"]]
+
+    def __call__(self) -> object:
+        return self.sample(1)

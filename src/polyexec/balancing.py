@@ -143,7 +143,10 @@ async def open_balance(
         if any(leg.filled_micro for leg in (*result.legs, *result.follow_ups)):
             watch.poke()
 
-    stops = [executor.on_trade_result(on_result), executor.on_group(on_result)]
+    stops = [
+        executor.on_trade_result(on_result, is_quick=True),
+        executor.on_group(on_result, is_quick=True),
+    ]
     try:
         async with watch:
             yield watch

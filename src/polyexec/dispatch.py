@@ -1,4 +1,4 @@
-"""Callbacks that cannot hurt the path: each subscriber has its own bounded queue and thread."""
+"""Callbacks that cannot hurt the path: bounded queues, and threads of their own."""
 
 import asyncio
 import inspect
@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 __all__ = ["Publisher"]
@@ -21,7 +22,8 @@ class Publisher(Generic[EventT]):
 
     A plain function runs in a thread of its own, a coroutine function on the executor's loop. A
     subscriber that raises is logged; one that is slow delays only itself, and loses its oldest
-    events (counted in ``dropped``) once 4096 wait.
+    events (counted in ``dropped``) once 4096 wait. Those that call themselves quick share one queue
+    and one thread, as waking a thread for each costs more than what they do.
 
     Parameters
     ----------
@@ -32,6 +34,7 @@ class Publisher(Generic[EventT]):
     def __init__(self, name: str) -> None:
         self._name = name
         self._subscribers: tuple[_Subscriber[EventT], ...] = ()
+        self._quick: _Subscriber[EventT] | None = None
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dropped_before = 0
@@ -45,19 +48,38 @@ class Publisher(Generic[EventT]):
         """Events that subscribers were too slow for."""
         return self._dropped_before + sum(s.dropped for s in self._subscribers)
 
-    def subscribe(self, callback: Callable[[EventT], object]) -> Callable[[], None]:
-        """Add a subscriber; the function returned removes it (again: no effect)."""
+    def subscribe(
+        self, callback: Callable[[EventT], object], *, is_quick: bool = False
+    ) -> Callable[[], None]:
+        """Add a subscriber; the function returned removes it (again: no effect).
+
+        A quick one takes microseconds and waits for nothing: it puts the event into a queue of its
+        own, or counts it.
+        """
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
-        subscriber = _Subscriber(self._name, callback, self)
+        call = partial(callback)  # itself alone: one function may subscribe twice
         with self._lock:
-            self._subscribers = (*self._subscribers, subscriber)
+            subscriber = self._quick if is_quick else None
+            if subscriber is None:
+                subscriber = _Subscriber(self._name, self)
+                self._subscribers = (*self._subscribers, subscriber)
+                if is_quick:
+                    self._quick = subscriber
+            subscriber.calls = (*subscriber.calls, call)
 
         def unsubscribe() -> None:
             with self._lock:
-                if subscriber in self._subscribers:
-                    self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
-                    self._dropped_before += subscriber.dropped
+                if subscriber not in self._subscribers:
+                    return
+                left = tuple(each for each in subscriber.calls if each is not call)
+                if left:
+                    subscriber.calls = left
+                    return
+                self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
+                self._dropped_before += subscriber.dropped
+                if self._quick is subscriber:
+                    self._quick = None
             subscriber.stop()
 
         return unsubscribe
@@ -90,11 +112,9 @@ class Publisher(Generic[EventT]):
 
 
 class _Subscriber(Generic[EventT]):
-    def __init__(
-        self, name: str, callback: Callable[[EventT], object], owner: Publisher[EventT]
-    ) -> None:
+    def __init__(self, name: str, owner: Publisher[EventT]) -> None:
         self._name = name
-        self._callback = callback
+        self.calls: tuple[Callable[[EventT], object], ...] = ()
         self._owner = owner
         self._events: deque[EventT] = deque()
         lock = threading.RLock()
@@ -148,9 +168,10 @@ class _Subscriber(Generic[EventT]):
                     self._wakeup.wait()
                 event = self._events.popleft()
                 self._is_busy = True
-            try:
-                returned = self._callback(event)
-                if inspect.iscoroutine(returned):
-                    self._owner.start_coroutine(returned)
-            except BaseException:  # sys.exit() in a callback must not end the subscription unheard
-                _log.exception("callback_failed", extra={"event_kind": self._name})
+            for call in self.calls:
+                try:
+                    returned = call(event)
+                    if inspect.iscoroutine(returned):
+                        self._owner.start_coroutine(returned)
+                except BaseException:  # sys.exit() in one must not end the subscription unheard
+                    _log.exception("callback_failed", extra={"event_kind": self._name})

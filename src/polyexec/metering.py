@@ -90,7 +90,7 @@ async def open_metrics(
                 readers.append(store_reader(store))
             metrics = Metrics(readers)
             server = MetricsServer(metrics, _text(config, "METRICS_HOST") or _DEFAULT_HOST, port)
-            stops.append(executor.on_trade_result(metrics.count))
+            stops.append(executor.on_trade_result(metrics.count, is_quick=True))
         yield server
     finally:
         for stop in stops:

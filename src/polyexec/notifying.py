@@ -113,8 +113,8 @@ async def open_notifications(
         notifier.notify(_mode_notice(change, clock.time_ms()))
 
     stops: list[Callable[[], None]] = [
-        executor.on_trade_result(on_result),
-        executor.on_group(on_group),
+        executor.on_trade_result(on_result, is_quick=True),
+        executor.on_group(on_group, is_quick=True),
         executor.on_venue_mode(on_mode),
     ]
     notifier.start()

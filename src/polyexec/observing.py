@@ -37,28 +37,36 @@ class Observed:
         """Events that callbacks were too slow for."""
         return sum(publisher.dropped for publisher in self._publishers)
 
-    def on_trade_result(self, callback: Callable[[TradeResult], object]) -> Callable[[], None]:
+    def on_trade_result(
+        self, callback: Callable[[TradeResult], object], *, is_quick: bool = False
+    ) -> Callable[[], None]:
         """Call ``callback`` with every result, skipped ones included; return the way to stop it.
 
-        A plain function runs in a thread of its own, a coroutine function on the loop.
+        A plain function runs in a thread of its own, a coroutine function on the loop. A plain one
+        that takes microseconds and waits for nothing is better called quick: all of these share a
+        thread, and cost a bot that trades less.
         """
-        return self._results.subscribe(callback)
+        return self._results.subscribe(callback, is_quick=is_quick)
 
-    def on_group(self, callback: Callable[[TradeResult], object]) -> Callable[[], None]:
+    def on_group(
+        self, callback: Callable[[TradeResult], object], *, is_quick: bool = False
+    ) -> Callable[[], None]:
         """Call ``callback`` with a result again when its group changed after it was delivered.
 
         That is when its policy acted, and when all that it traded has settled or failed; as
         :meth:`on_trade_result`.
         """
-        return self._groups.subscribe(callback)
+        return self._groups.subscribe(callback, is_quick=is_quick)
 
-    def on_order(self, callback: Callable[[OrderUpdate], object]) -> Callable[[], None]:
+    def on_order(
+        self, callback: Callable[[OrderUpdate], object], *, is_quick: bool = False
+    ) -> Callable[[], None]:
         """Call ``callback`` with what became known of an order after its answer.
 
         Fills, settlements and cancels, of orders of an earlier run as well; as
         :meth:`on_trade_result`.
         """
-        return self._orders.subscribe(callback)
+        return self._orders.subscribe(callback, is_quick=is_quick)
 
     def on_venue_mode(self, callback: Callable[[VenueModeChange], object]) -> Callable[[], None]:
         """Call ``callback`` when the venue changes what it accepts; as :meth:`on_trade_result`."""

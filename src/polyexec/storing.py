@@ -67,9 +67,9 @@ async def open_store(
     )
     async with store:
         stops = (
-            executor.on_trade_result(store.put_result),
-            executor.on_group(store.put_group),
-            executor.on_order(store.put_order),
+            executor.on_trade_result(store.put_result, is_quick=True),
+            executor.on_group(store.put_group, is_quick=True),
+            executor.on_order(store.put_order, is_quick=True),
         )
         try:
             yield store

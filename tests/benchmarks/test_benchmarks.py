@@ -135,6 +135,25 @@ def test_the_worker_without_coincurve_signs_with_eth_keys() -> None:
     assert out.splitlines() == ["NativeECCBackend"]
 
 
+def test_a_worker_in_python_times_itself() -> None:
+    program = (
+        "import time\n"
+        "from benchmarks.bench_wire import Paced\n"
+        "from benchmarks.peers.serve import answer_questions\n"
+        "paced = Paced(lambda: time.sleep(0.002), lambda: time.sleep(0.05))\n"
+        "answer_questions({'paced': paced, 'plain': lambda: time.sleep(0.002)})\n"
+    )
+    root = str(harness.HERE.parent)
+    worker = Worker("timed", [sys.executable, "-c", program], environment={"PYTHONPATH": root})
+    try:
+        for case in ("paced", "plain"):
+            samples = Remote(worker, case).sample(3)
+            assert len(samples) == 3
+            assert min(samples) >= 2e6
+    finally:
+        worker.close()
+
+
 def test_rust_peers_give_the_same_output() -> None:
     if not cargo.is_built():
         pytest.skip("the Rust peers are not built: make bench")

@@ -237,6 +237,50 @@ def test_what_cannot_be_called_is_refused(publisher: Publisher[int], callback: A
         publisher.subscribe(callback)
 
 
+def test_quick_callbacks_share_a_thread_and_the_others_have_their_own(
+    publisher: Publisher[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    quick, own = [Seen(3), Seen(3)], Seen(3)
+
+    def raises(event: int) -> None:
+        raise RuntimeError("broken bot")
+
+    publisher.subscribe(quick[0], is_quick=True)
+    publisher.subscribe(raises, is_quick=True)
+    publisher.subscribe(own)
+    publisher.subscribe(quick[1], is_quick=True)
+    for number in range(3):
+        publisher.publish(number)
+    for seen in (*quick, own):
+        assert seen.wait() == [0, 1, 2]
+    assert quick[0].threads == quick[1].threads != own.threads
+    publisher.close(WAIT_S)
+    assert [record.message for record in caplog.records] == ["callback_failed"] * 3
+
+
+def test_a_quick_callback_that_goes_leaves_the_others_and_the_last_one_ends_the_thread(
+    publisher: Publisher[int],
+) -> None:
+    gone, stays, later = Seen(1), Seen(2), Seen(1)
+    before = threading.active_count()
+    stops = [publisher.subscribe(seen, is_quick=True) for seen in (gone, stays)]
+    publisher.publish(1)
+    assert gone.wait() == [1]
+    stops[0]()
+    stops[0]()
+    publisher.publish(2)
+    assert stays.wait() == [1, 2]
+    stops[1]()
+    for thread in threading.enumerate():
+        if thread.name == "polyexec-test":
+            thread.join(WAIT_S)
+    assert threading.active_count() == before
+    publisher.subscribe(later, is_quick=True)
+    publisher.publish(3)
+    assert later.wait() == [3]
+    assert (gone.events, stays.events) == ([1], [1, 2])
+
+
 async def test_coroutine_callbacks_run_on_the_loop_in_order(publisher: Publisher[int]) -> None:
     loop_thread = threading.get_ident()
     events: list[int] = []

@@ -1,6 +1,7 @@
 /* The floor of the wire: prebuilt HTTP/2 frames over OpenSSL, and the server that answers everybody.
  *
- *   wire serve CERT KEY         prints its port, answers every request with 200 and "[]"
+ *   wire serve CERT KEY [US]    prints its port, answers every request with 200 and "[]", so many
+ *                               microseconds after it has come
  *   wire ask PORT BODY_BYTES    times itself as benchmarks/peers/worker.py asks
  *
  * It does the least that works against its own server: no flow control, no header decoding, no
@@ -85,6 +86,8 @@ static void put(SSL *ssl, const uint8_t *data, size_t length) {
 
 /* Server ------------------------------------------------------------------------------------- */
 
+static int64_t answers_after_ns;
+
 /* Answer what has come; return 0 when the connection has ended. */
 static int serve_some(Link *link) {
     uint8_t out[64];
@@ -110,6 +113,8 @@ static int serve_some(Link *link) {
                 memcpy(out + size, frame + HEAD, 8), size += 8;
             }
             if ((kind == DATA || kind == HEADERS) && flags & END_STREAM) {
+                int64_t due = now(CLOCK_MONOTONIC) + answers_after_ns;
+                while (now(CLOCK_MONOTONIC) < due) continue;
                 static const uint8_t fields[] = "\x88\x0f\x0d\x01" "2"; /* 200, content-length: 2 */
                 size = head(out, 5, HEADERS, 4, stream);
                 memcpy(out + size, fields, 5), size += 5;
@@ -251,7 +256,8 @@ static void ask(int port, size_t body) {
 }
 
 int main(int count, char **words) {
-    if (count == 4 && !strcmp(words[1], "serve")) serve(words[2], words[3]);
+    if (count == 5) answers_after_ns = atoi(words[4]) * 1000LL;
+    if (count >= 4 && !strcmp(words[1], "serve")) serve(words[2], words[3]);
     if (count == 4 && !strcmp(words[1], "ask")) ask(atoi(words[2]), atoi(words[3]));
-    die("serve CERT KEY | ask PORT BODY_BYTES");
+    die("serve CERT KEY [US] | ask PORT BODY_BYTES");
 }

@@ -5,6 +5,7 @@ group, and closed ones until it is compacted (some 4,000 groups).
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -45,6 +46,9 @@ __all__ = ["journal_rows"]
 _log = logging.getLogger("polyexec.store")
 _decode = msgspec.msgpack.Decoder(Record).decode
 _NOT_KEPT: Final = ArbSignal("")
+# So many records are read before a thread that trades gets the interpreter.
+_RECORDS_AT_ONCE: Final = 32
+_BREATH_S: Final = 0.0001
 _NO_ANSWER: Final = LegOutcome(state=LegState.UNKNOWN, error="no answer in the journal")
 
 
@@ -92,8 +96,10 @@ def _read(data: bytes) -> dict[int, _Group]:
     of_order: dict[OrderId, _Group] = {}
     _, place = read_preamble(data)
     try:
-        for payload, _ in read_records(data, place):
+        for number, (payload, _) in enumerate(read_records(data, place)):
             _add(_decode(payload), groups, of_order)
+            if not number % _RECORDS_AT_ONCE:
+                time.sleep(_BREATH_S)
     except (DamageError, msgspec.MsgspecError) as error:
         # The journal itself refuses damage when it is opened; here it is one being written.
         _log.info("store_journal_ends_early", extra={"error": str(error)})
@@ -158,13 +164,15 @@ def _rows(group: _Group, signed: Signed, account: str) -> Rows:
         latency=Latency(total_us=1000.0 * (finished_ms - intent.at_ms)),
         finished_ms=finished_ms,
     )
-    rows = rows_of_result(
-        result,
-        trade_id="",
-        account=account,
-        revision=UNANSWERED if answered is None else FROM_JOURNAL,
-        now_ms=finished_ms,
-    )
+    parts = [
+        *rows_of_result(
+            result,
+            trade_id="",
+            account=account,
+            revision=UNANSWERED if answered is None else FROM_JOURNAL,
+            now_ms=finished_ms,
+        )
+    ]
     for leg, order_id in zip(priced, signed.order_ids, strict=True):
         update = OrderUpdate(
             order_id=order_id,
@@ -180,8 +188,10 @@ def _rows(group: _Group, signed: Signed, account: str) -> Rows:
             trade = group.trades[order_id]
             update, at_ms = _booked(update, trade), trade.at_ms
         if at_ms:
-            news = rows_of_order(update, account=account, revision=1000 * at_ms, now_ms=at_ms)
-            add_rows(rows, news)
+            parts += rows_of_order(update, account=account, revision=1000 * at_ms, now_ms=at_ms)
+    rows: Rows = {}
+    for part in parts:
+        add_rows(rows, part)
     return rows
 
 

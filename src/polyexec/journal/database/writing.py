@@ -22,14 +22,16 @@ from polyexec.journal.database.spill import Spill
 
 __all__ = ["Event", "StoreCounts", "Writer"]
 
-Event: TypeAlias = Callable[[], Rows]
-"""Makes the rows of something that happened; called by the thread."""
+Event: TypeAlias = Callable[[], Iterable[Rows]]
+"""Makes the rows of something that happened, part by part; called by the thread."""
 
 _log = logging.getLogger("polyexec.store")
 _LINGER_S: Final = 0.1
 _BATCH: Final = 500
+# A record of the spill: to pack one takes a core for less than half a millisecond.
+_SPILLED: Final = 32
 _SLOWEST_RETRY_S: Final = 30.0
-# Between two events the interpreter's lock is let go: whoever submits does not wait for a batch.
+# Between parts of rows the interpreter's lock is let go: whoever submits waits for one at most.
 _BREATH_S: Final = 0.0001
 
 
@@ -180,7 +182,8 @@ class Writer:
                 self._lock.wait_for(
                     lambda: self._closing or self._hurries or len(self._queue) >= _BATCH, _LINGER_S
                 )
-            events = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+            most = _BATCH if self._is_up else _SPILLED
+            events = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
             return events, self._closing
 
     def _until_due(self) -> float | None:
@@ -192,12 +195,14 @@ class Writer:
     def _keep(self, events: list[Event]) -> None:
         rows: Rows = {}
         for event in events:
+            made: Rows = {}
             try:
-                add_rows(rows, event())
+                _add_parts(made, event())
             except Exception:  # the others can be kept
                 _log.exception("store_row_failed")
                 self._count(refused=1)
-            time.sleep(_BREATH_S)
+            else:
+                add_rows(rows, made)
         if not rows or (self._is_up and self._wrote(rows)):
             return
         if self._spill.append(rows):
@@ -277,6 +282,12 @@ class Writer:
         with self._lock:
             counts = {name: getattr(self._counts, name) + n for name, n in more.items()}
             self._counts = msgspec.structs.replace(self._counts, **counts)
+
+
+def _add_parts(rows: Rows, parts: Iterable[Rows]) -> None:
+    for part in parts:
+        add_rows(rows, part)
+        time.sleep(_BREATH_S)
 
 
 def _merged(parts: Iterable[Rows]) -> Iterator[Rows]:

@@ -4,8 +4,10 @@ import itertools
 import json
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +18,9 @@ from polyexec.journal.database import store as store_module
 from polyexec.journal.database import writing
 from polyexec.journal.database.location import Location
 from polyexec.journal.database.ports import RowRefusedError, UnavailableError
-from polyexec.journal.database.rows import rows_of_order, rows_of_result
+from polyexec.journal.database.rows import add_rows, rows_of_order, rows_of_result
 from polyexec.journal.database.schema import Rows
+from polyexec.journal.database.spill import Spill
 from polyexec.journal.database.store import TradeStore
 from polyexec.signal_json import decode_signal
 from tests.unit.journal.database.support import (
@@ -116,11 +119,19 @@ def life() -> list[Rows]:
     retry = leg_result(2, state=LegState.LIVE, filled_micro=0, paid_micro=0, fee_micro=0)
     own = result(2, legs=(leg_result(2, state=LegState.UNKNOWN),))
 
+    def whole(parts: Iterable[Rows]) -> Rows:
+        rows: Rows = {}
+        for part in parts:
+            add_rows(rows, part)
+        return rows
+
     def trade(of: Any, revision: int) -> Rows:
-        return rows_of_result(of, trade_id="", account=ACCOUNT, revision=revision, now_ms=NOW)
+        return whole(
+            rows_of_result(of, trade_id="", account=ACCOUNT, revision=revision, now_ms=NOW)
+        )
 
     def order(of: Any, revision: int) -> Rows:
-        return rows_of_order(of, account=ACCOUNT, revision=revision, now_ms=NOW)
+        return whole(rows_of_order(of, account=ACCOUNT, revision=revision, now_ms=NOW))
 
     return [
         trade(first, 0),
@@ -139,7 +150,7 @@ def test_news_of_an_order_before_its_trade_in_batches_of_one_row(tmp_path: Path)
     (trade, orders), update = life()[6].items(), life()[3]
     with store(tmp_path / "a.db", tmp_path) as opened:
         for rows in (update, dict([trade]), dict([orders])):
-            opened._own_writer.put(lambda rows=rows: rows)
+            opened._own_writer.put(lambda rows=rows: [rows])
             assert opened.flush()
         assert [t.source for t in opened.reader.trades()] == ["journal"]
 
@@ -150,7 +161,7 @@ def test_any_order_and_any_repetition_leads_to_the_same_rows(seed: int, tmp_path
         path = tmp_path / name
         with store(path, tmp_path / f"{name}-spill") as opened:
             for rows in events:
-                opened._own_writer.put(lambda rows=rows: rows)
+                opened._own_writer.put(lambda rows=rows: [rows])
                 if rng.random() < 0.5:
                     assert opened.flush()
             assert opened.flush()
@@ -176,7 +187,7 @@ def test_the_same_rows_in_postgres_in_any_order(where: Location, tmp_path: Path)
     events = life()
     with store(where, tmp_path) as opened:
         for rows in (*reversed(events), *events):
-            opened._own_writer.put(lambda rows=rows: rows)
+            opened._own_writer.put(lambda rows=rows: [rows])
             assert opened.flush()
     trades, orders, _ = contents(where, tmp_path / "again")
     assert [t.trade_id for t in trades] == [order_id(1)]
@@ -211,7 +222,7 @@ def test_a_row_that_breaks_the_tables_costs_only_itself(where: Location, tmp_pat
     broken["polyexec_trades"].append([None] * len(broken["polyexec_trades"][0]))
     broken["polyexec_trades"].append(["id", *[object()] * (len(broken["polyexec_trades"][0]) - 1)])
     with store(where, tmp_path) as opened:
-        opened._own_writer.put(lambda: broken)
+        opened._own_writer.put(lambda: [broken])
         assert opened.flush()
         assert [t.trade_id for t in opened.reader.trades()] == [order_id(1)]
         assert (opened.counts.refused, opened.counts.outages) == (2, 0)
@@ -267,6 +278,32 @@ def test_nobody_waits_for_a_database_that_hangs_and_the_queue_is_bounded(
         assert (counts.queued, counts.dropped) == (50, 50)
         blocked.release.set()
     assert sum(len(rows["polyexec_trades"]) for rows in blocked.rows) == 51
+
+
+def test_what_waited_goes_to_disk_in_small_records_with_a_breath_between_the_rows(
+    blocked: Blocked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records: list[int] = []
+    breaths: list[float] = []
+    append = Spill.append
+
+    def counting(self: Spill, rows: Rows) -> bool:
+        records.append(len(rows["polyexec_trades"]))
+        return append(self, rows)
+
+    monkeypatch.setattr(Spill, "append", counting)
+    monkeypatch.setattr(writing, "time", SimpleNamespace(sleep=breaths.append, monotonic=monotonic))
+    blocked.error = UnavailableError("connection lost")
+    with store(tmp_path / "x.db", tmp_path, retry_s=1000) as opened:
+        opened.put_result(result(1))
+        assert blocked.entered.wait(10)
+        for number in range(2, 102):
+            opened.put_result(result(number))
+        blocked.release.set()
+        assert opened.flush()
+    assert sum(records) == 101
+    assert max(records) <= 32
+    assert len(breaths) >= 2 * 101, "a trade and its orders are made apart"
 
 
 def test_a_failure_in_the_middle_of_a_write_spills_the_batch_and_closing_does_not_wait(
