@@ -62,9 +62,11 @@ def _submit(http: Any) -> Callable[[], None]:
         tick_size=Decimal("0.01"),
         token_ids=frozenset(inputs.TOKENS),
     )
-    context.order_metadata._markets.set("condition", market)
+    known = context.order_metadata
+    known._markets._ttl_s = None  # it would ask the exchange again minutes later
+    known._markets.set("condition", market)
     for token in inputs.TOKENS:
-        context.order_metadata._conditions.set(token, "condition")
+        known._conditions.set(token, "condition")
     transport = context.secure_clob
     transport.close()
     transport._client = http
