@@ -258,6 +258,7 @@ static void ask(int port, size_t body) {
 int main(int count, char **words) {
     if (count == 5) answers_after_ns = atoi(words[4]) * 1000LL;
     if (count >= 4 && !strcmp(words[1], "serve")) serve(words[2], words[3]);
-    if (count == 4 && !strcmp(words[1], "ask")) ask(atoi(words[2]), atoi(words[3]));
+    if (count == 4 && !strcmp(words[1], "ask"))
+        return ask(atoi(words[2]), atoi(words[3])), 0;
     die("serve CERT KEY [US] | ask PORT BODY_BYTES");
 }
