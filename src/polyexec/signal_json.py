@@ -51,14 +51,16 @@ def decode_signal(text: str | bytes) -> Signal:
 
 
 def _plain(value: object) -> object:
-    if not isinstance(value, Record):
-        raise TypeError(f"{type(value).__name__} is no part of a signal")
-    shown = zip(value._shown, value._astuple(), strict=True)
-    return {
-        name: str(each) if isinstance(each, Decimal) else each
-        for name, each in shown
-        if each is not None and not (isinstance(each, str) and not each)
-    }
+    if isinstance(value, Record):
+        shown = zip(value._shown, value._astuple(), strict=True)
+        return {
+            name: str(each) if isinstance(each, Decimal) else each
+            for name, each in shown
+            if each is not None and not (isinstance(each, str) and not each)
+        }
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no part of a signal")
 
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), default=_plain).encode

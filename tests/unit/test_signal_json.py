@@ -52,7 +52,12 @@ def legs_signals(draw: st.DrawFn) -> px.LegsSignal:
         px.Leg(token, draw(st.sampled_from(["BUY", "SELL"])), draw(prices), "7.5", "FOK")
         for token in range(1, count + 1)
     ]
-    return px.LegsSignal(legs, payout=draw(st.sampled_from([None, 0])), crypto="btc")
+    payout = draw(st.sampled_from([None, 0]))
+    if draw(st.booleans()):
+        return px.LegsSignal(legs, payout=payout, crypto="btc")
+    pays = st.integers(0, 10**6).map(lambda micro: f"{micro / 10**6:.6f}")
+    rows = st.lists(st.lists(pays, min_size=count, max_size=count), min_size=1, max_size=3)
+    return px.LegsSignal(legs, payout=payout, outcomes=draw(rows))
 
 
 @given(arb_signals() | legs_signals())
