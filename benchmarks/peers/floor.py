@@ -47,9 +47,14 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
-@functools.cache
 def port(answers_after_us: int = 0) -> int:
-    """Start the server, on another core where there is one; return where it listens."""
+    """Return where the server listens that answers like this; the first time it is started."""
+    return _started(answers_after_us)
+
+
+@functools.cache  # port() and port(0) are the same server
+def _started(answers_after_us: int) -> int:
+    """Start a server, on another core where there is one."""
     folder = Path(tempfile.mkdtemp(prefix="polyexec-bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     chain = folder / "server.pem"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import harness, inputs, report, targets
-from benchmarks.peers import cargo, nautilus
+from benchmarks.peers import cargo, floor, nautilus
 from benchmarks.peers.worker import Remote, Worker
 
 ROW_KEYS = {
@@ -152,6 +152,13 @@ def test_a_worker_in_python_times_itself() -> None:
             assert min(samples) >= 2e6
     finally:
         worker.close()
+
+
+def test_who_measures_against_the_floor_shares_its_server_with_the_others() -> None:
+    if reason := floor.build():
+        pytest.skip(reason)
+    assert floor.url() == f"https://127.0.0.1:{floor.port()}"
+    assert floor.url(1000) != floor.url()
 
 
 def test_rust_peers_give_the_same_output() -> None:
