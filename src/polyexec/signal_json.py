@@ -18,7 +18,7 @@ _QUOTES: Final = ("parent", "parent_upper", "child")
 
 def encode_signal(signal: Signal) -> str:
     """Return a signal as one line of JSON; numbers are texts, so that they stay exact."""
-    return _encode(signal)
+    return json.dumps(_plain(signal), separators=(",", ":"))
 
 
 def decode_signal(text: str | bytes) -> Signal:
@@ -50,20 +50,13 @@ def decode_signal(text: str | bytes) -> Signal:
     return _made(ArbSignal, {**fields, **quotes}, "signal")
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
     if isinstance(value, Record):
         shown = zip(value._shown, value._astuple(), strict=True)
-        return {
-            name: str(each) if isinstance(each, Decimal) else each
-            for name, each in shown
-            if each is not None and not (isinstance(each, str) and not each)
-        }
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is no part of a signal")
-
-
-_encode: Final = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
+        return {name: _plain(each) for name, each in shown if each is not None and each != ""}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Decimal) else value
 
 
 def _made(kind: type[RecordT], value: Any, where: str) -> RecordT:
