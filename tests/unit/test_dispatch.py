@@ -262,7 +262,6 @@ def test_a_quick_callback_that_goes_leaves_the_others_and_the_last_one_ends_the_
     publisher: Publisher[int],
 ) -> None:
     gone, stays, later = Seen(1), Seen(2), Seen(1)
-    before = threading.active_count()
     stops = [publisher.subscribe(seen, is_quick=True) for seen in (gone, stays)]
     publisher.publish(1)
     assert gone.wait() == [1]
@@ -270,11 +269,10 @@ def test_a_quick_callback_that_goes_leaves_the_others_and_the_last_one_ends_the_
     stops[0]()
     publisher.publish(2)
     assert stays.wait() == [1, 2]
+    (thread,) = (t for t in threading.enumerate() if t.ident in stays.threads)
     stops[1]()
-    for thread in threading.enumerate():
-        if thread.name == "polyexec-test":
-            thread.join(WAIT_S)
-    assert threading.active_count() == before
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
     publisher.subscribe(later, is_quick=True)
     publisher.publish(3)
     assert later.wait() == [3]
