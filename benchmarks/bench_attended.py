@@ -29,8 +29,8 @@ _TURNS = 60
 # What answers at once would take the core before submit has returned, and no exchange does.
 _ANSWER_US = 1000
 _BARE, _DEAD = "bare", "dead"
-# 300 signals a second. The attendants' threads take a millisecond for a result; a signal that comes
-# in it would share the interpreter with them.
+# 300 signals a second. What is told of a result is told by the next signal, which would otherwise
+# share the interpreter with it.
 _PAUSE_S = 0.003
 
 

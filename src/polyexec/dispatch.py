@@ -23,7 +23,7 @@ class Publisher(Generic[EventT]):
     A plain function runs in a thread of its own, a coroutine function on the executor's loop. A
     subscriber that raises is logged; one that is slow delays only itself, and loses its oldest
     events (counted in ``dropped``) once 4096 wait. Those that call themselves quick share one queue
-    and one thread, as waking a thread for each costs more than what they do.
+    and one thread: one is woken for all of them.
 
     Parameters
     ----------

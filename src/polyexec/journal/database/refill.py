@@ -5,7 +5,6 @@ group, and closed ones until it is compacted (some 4,000 groups).
 """
 
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -27,10 +26,11 @@ from polyexec.core.outcome import LegOutcome
 from polyexec.core.profit import cost_of
 from polyexec.core.tracking import FeeRule, OrderUpdate, total_fee_bound
 from polyexec.enums import LegState, Settlement, Side
+from polyexec.journal.database.breath import breathe
 from polyexec.journal.database.rows import (
     FROM_JOURNAL,
     UNANSWERED,
-    add_rows,
+    gathered,
     rows_of_order,
     rows_of_result,
 )
@@ -46,9 +46,7 @@ __all__ = ["journal_rows"]
 _log = logging.getLogger("polyexec.store")
 _decode = msgspec.msgpack.Decoder(Record).decode
 _NOT_KEPT: Final = ArbSignal("")
-# So many records are read before a thread that trades gets the interpreter.
 _RECORDS_AT_ONCE: Final = 32
-_BREATH_S: Final = 0.0001
 _NO_ANSWER: Final = LegOutcome(state=LegState.UNKNOWN, error="no answer in the journal")
 
 
@@ -99,7 +97,7 @@ def _read(data: bytes) -> dict[int, _Group]:
         for number, (payload, _) in enumerate(read_records(data, place)):
             _add(_decode(payload), groups, of_order)
             if not number % _RECORDS_AT_ONCE:
-                time.sleep(_BREATH_S)
+                breathe()
     except (DamageError, msgspec.MsgspecError) as error:
         # The journal itself refuses damage when it is opened; here it is one being written.
         _log.info("store_journal_ends_early", extra={"error": str(error)})
@@ -189,10 +187,7 @@ def _rows(group: _Group, signed: Signed, account: str) -> Rows:
             update, at_ms = _booked(update, trade), trade.at_ms
         if at_ms:
             parts += rows_of_order(update, account=account, revision=1000 * at_ms, now_ms=at_ms)
-    rows: Rows = {}
-    for part in parts:
-        add_rows(rows, part)
-    return rows
+    return gathered(parts)
 
 
 def _booked(update: OrderUpdate, trade: Trade) -> OrderUpdate:

@@ -29,6 +29,7 @@ __all__ = [
     "UNANSWERED",
     "add_rows",
     "clean",
+    "gathered",
     "rows_of_order",
     "rows_of_result",
     "values",
@@ -187,6 +188,14 @@ def add_rows(rows: Rows, more: Rows) -> None:
             rows.setdefault(name, []).extend(more[name])
 
 
+def gathered(parts: Iterable[Rows]) -> Rows:
+    """Return the rows of all parts."""
+    rows: Rows = {}
+    for part in parts:
+        add_rows(rows, part)
+    return rows
+
+
 def clean(text: str) -> str:
     """Return a text as a plain str, without NUL and what is no character.
 
@@ -197,9 +206,7 @@ def clean(text: str) -> str:
 
 def _storable(name: str, value: Any) -> Any:
     if isinstance(value, str):
-        # Nearly every text is well already, and a look costs a quarter of cleaning it.
-        is_well = type(value) is str and value.isascii() and "\0" not in value
-        return value if is_well else clean(value)
+        return clean(value)
     if isinstance(value, int) and abs(value) > MAX_MICRO:
         raise InputError(name, value, "does not fit into 64 bits")
     return value

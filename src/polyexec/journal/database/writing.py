@@ -15,8 +15,9 @@ from typing import Final, TypeAlias
 import msgspec
 
 from polyexec.errors import StoreError
+from polyexec.journal.database.breath import breathe
 from polyexec.journal.database.ports import Database, RowRefusedError, UnavailableError
-from polyexec.journal.database.rows import add_rows
+from polyexec.journal.database.rows import add_rows, gathered
 from polyexec.journal.database.schema import Rows
 from polyexec.journal.database.spill import Spill
 
@@ -28,11 +29,9 @@ Event: TypeAlias = Callable[[], Iterable[Rows]]
 _log = logging.getLogger("polyexec.store")
 _LINGER_S: Final = 0.1
 _BATCH: Final = 500
-# A record of the spill: to pack one takes a core for less than half a millisecond.
+# Events in a record of the spill: the core is somebody else's again soon.
 _SPILLED: Final = 32
 _SLOWEST_RETRY_S: Final = 30.0
-# Between parts of rows the interpreter's lock is let go: whoever submits waits for one at most.
-_BREATH_S: Final = 0.0001
 
 
 class StoreCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,14 +194,11 @@ class Writer:
     def _keep(self, events: list[Event]) -> None:
         rows: Rows = {}
         for event in events:
-            made: Rows = {}
             try:
-                _add_parts(made, event())
+                add_rows(rows, gathered(_unhurried(event())))
             except Exception:  # the others can be kept
                 _log.exception("store_row_failed")
                 self._count(refused=1)
-            else:
-                add_rows(rows, made)
         if not rows or (self._is_up and self._wrote(rows)):
             return
         if self._spill.append(rows):
@@ -284,18 +280,17 @@ class Writer:
             self._counts = msgspec.structs.replace(self._counts, **counts)
 
 
-def _add_parts(rows: Rows, parts: Iterable[Rows]) -> None:
+def _unhurried(parts: Iterable[Rows]) -> Iterator[Rows]:
     for part in parts:
-        add_rows(rows, part)
-        time.sleep(_BREATH_S)
+        yield part
+        breathe()
 
 
 def _merged(parts: Iterable[Rows]) -> Iterator[Rows]:
     """Yield the same rows in larger parts: a transaction costs more than a row."""
     rows: Rows = {}
-    for part in parts:
+    for part in _unhurried(parts):
         add_rows(rows, part)
-        time.sleep(_BREATH_S)
         if sum(map(len, rows.values())) >= _BATCH:
             yield rows
             rows = {}

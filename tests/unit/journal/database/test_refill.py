@@ -9,6 +9,7 @@ import pytest
 
 from polyexec.core.journal import Ack, Answered, Close, Record, Sent, Signed
 from polyexec.enums import LegState
+from polyexec.journal.database import refill
 from polyexec.journal.database import store as store_module
 from polyexec.journal.database.refill import journal_rows
 from polyexec.journal.database.store import TradeStore
@@ -42,6 +43,14 @@ def journal_of(folder: Path, *records: Record) -> Path:
 
 def opened_on(journal: Path, tmp_path: Path) -> TradeStore:
     return store(tmp_path / "trades.db", tmp_path, journal=journal)
+
+
+def test_a_long_journal_is_read_in_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [record for group in range(1, 17) for record in life(group)]
+    journal, breaths = journal_of(folder, *records), []
+    monkeypatch.setattr(refill, "breathe", lambda: breaths.append(None))
+    assert len(list(journal_rows(journal, ACCOUNT))) == 16
+    assert len(breaths) == -(-len(records) // 32)
 
 
 def test_a_closed_group_is_found_with_answers_and_fills(folder: Path, tmp_path: Path) -> None:

@@ -4,10 +4,8 @@ import itertools
 import json
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +16,7 @@ from polyexec.journal.database import store as store_module
 from polyexec.journal.database import writing
 from polyexec.journal.database.location import Location
 from polyexec.journal.database.ports import RowRefusedError, UnavailableError
-from polyexec.journal.database.rows import add_rows, rows_of_order, rows_of_result
+from polyexec.journal.database.rows import gathered, rows_of_order, rows_of_result
 from polyexec.journal.database.schema import Rows
 from polyexec.journal.database.spill import Spill
 from polyexec.journal.database.store import TradeStore
@@ -119,19 +117,13 @@ def life() -> list[Rows]:
     retry = leg_result(2, state=LegState.LIVE, filled_micro=0, paid_micro=0, fee_micro=0)
     own = result(2, legs=(leg_result(2, state=LegState.UNKNOWN),))
 
-    def whole(parts: Iterable[Rows]) -> Rows:
-        rows: Rows = {}
-        for part in parts:
-            add_rows(rows, part)
-        return rows
-
     def trade(of: Any, revision: int) -> Rows:
-        return whole(
+        return gathered(
             rows_of_result(of, trade_id="", account=ACCOUNT, revision=revision, now_ms=NOW)
         )
 
     def order(of: Any, revision: int) -> Rows:
-        return whole(rows_of_order(of, account=ACCOUNT, revision=revision, now_ms=NOW))
+        return gathered(rows_of_order(of, account=ACCOUNT, revision=revision, now_ms=NOW))
 
     return [
         trade(first, 0),
@@ -284,26 +276,27 @@ def test_what_waited_goes_to_disk_in_small_records_with_a_breath_between_the_row
     blocked: Blocked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records: list[int] = []
-    breaths: list[float] = []
+    breaths: list[None] = []
     append = Spill.append
 
     def counting(self: Spill, rows: Rows) -> bool:
-        records.append(len(rows["polyexec_trades"]))
+        records.append(len(rows.get("polyexec_trades", ())))
         return append(self, rows)
 
     monkeypatch.setattr(Spill, "append", counting)
-    monkeypatch.setattr(writing, "time", SimpleNamespace(sleep=breaths.append, monotonic=monotonic))
+    monkeypatch.setattr(writing, "breathe", lambda: breaths.append(None))
     blocked.error = UnavailableError("connection lost")
     with store(tmp_path / "x.db", tmp_path, retry_s=1000) as opened:
         opened.put_result(result(1))
         assert blocked.entered.wait(10)
         for number in range(2, 102):
             opened.put_result(result(number))
+        opened.put_order(news(1, fill(1), fill(2), fill(3)))
         blocked.release.set()
         assert opened.flush()
     assert sum(records) == 101
     assert max(records) <= 32
-    assert len(breaths) >= 2 * 101, "a trade and its orders are made apart"
+    assert len(breaths) == 2 * 101 + 4, "a trade and its orders; an order, and each fill"
 
 
 def test_a_failure_in_the_middle_of_a_write_spills_the_batch_and_closing_does_not_wait(
