@@ -28,6 +28,7 @@ WARM_UP_NS = 30_000_000
 # machine's clock speed meets every contestant.
 TURN_NS = 4_000_000
 TURN_CALLS = 8
+_MEMORY = ("kept_blocks", "kept_bytes", "peak_bytes")
 PACKAGES = (
     "polyexec",
     "coincurve",
@@ -51,7 +52,7 @@ class Row:
     name: str
     what: str
     """For the table: the operation, its input and what dominates it."""
-    call: Call
+    call: Call | Remote
     baselines: Mapping[str, Call | Remote] = field(default_factory=dict)
     check: Call = lambda: None
     """Raise when an output differs from a baseline's; runs before anything is timed."""
@@ -175,7 +176,8 @@ def measure(row: Row, *, seconds: float, floor: Call | None = None) -> dict[str,
         "what": row.what,
         **mine,
         "group": own.timing.group,
-        **_memory(row.call),
+        # What is called in another process is counted nowhere.
+        **(_memory(row.call) if callable(row.call) else dict.fromkeys(_MEMORY)),
         "floor": bound and {"name": row.floor, **_against(mine, bound.timing.summary())},
         "baselines": {name: peer["median_us"] for name, peer in peers.items()},
         "peers": {name: _against(mine, peer) for name, peer in peers.items()},

@@ -72,7 +72,7 @@ def _lines(row: Mapping[str, Any]) -> Iterable[str]:
     own = [
         f"`{row['name']}`",
         *_times(row),
-        *(str(row[key]) for key in ("n", "kept_blocks", "peak_bytes")),
+        *("-" if row[key] is None else str(row[key]) for key in ("n", "kept_blocks", "peak_bytes")),
     ]
     others = dict(row["peers"])
     if row["floor"]:

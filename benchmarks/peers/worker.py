@@ -110,6 +110,3 @@ class Remote:
     def sample(self, calls: int) -> list[float]:
         """Return nanoseconds of each of ``calls`` calls, after one that is not counted."""
         return [float(ns) for ns in self.worker.ask(case=self.case, calls=calls)["ns"]]
-
-    def __call__(self) -> object:
-        return self.sample(1)

@@ -251,6 +251,14 @@ def test_the_memory_of_a_result_is_counted() -> None:
 
 
 @pytest.mark.usefixtures("_quick_runs")
+def test_the_memory_of_another_process_is_not_told(slow_worker: Worker) -> None:
+    told = harness.measure(harness.Row("r", "", Remote(slow_worker, "any")), seconds=0)
+    assert (told["kept_blocks"], told["kept_bytes"], told["peak_bytes"]) == (None, None, None)
+    report.write([told], harness.environment(), [])
+    assert "| - | - |" in report.RESULTS.read_text()
+
+
+@pytest.mark.usefixtures("_quick_runs")
 def test_a_run_is_written_with_losses() -> None:
     row = harness.Row("slow", "adds up", lambda: sum(range(3000)), {"quick": lambda: None})
     result = harness.measure(row, seconds=0)
